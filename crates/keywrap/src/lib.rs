@@ -1,0 +1,65 @@
+//! Who may unwrap a layer key, and in which envelope.
+//!
+//! A [`Recipient`] wraps the secret of one layer so that exactly one key can unwrap it; an [`Identity`] is that
+//! key. The result, a [`WrappedKey`], is one element of an `org.opencontainers.image.enc.keys.*` annotation.
+
+mod error;
+mod scheme;
+mod secret;
+
+pub use error::{UnwrapError, WrapError};
+pub use scheme::{Scheme, WrappedKey};
+pub use secret::LayerSecret;
+
+/// A key that a layer secret can be wrapped for.
+pub trait Recipient: std::fmt::Debug + Send + Sync {
+    /// Returns the envelope this recipient writes.
+    fn scheme(&self) -> Scheme;
+
+    /// Returns the hex SHA-256 of the DER `SubjectPublicKeyInfo`, or of the key itself for symmetric keys.
+    fn fingerprint(&self) -> String;
+
+    /// Wraps the private options of one layer.
+    ///
+    /// # Errors
+    /// [`WrapError`] when this key cannot hold the secret; nothing is ever wrapped partly.
+    fn wrap_key(
+        &self,
+        secret: &LayerSecret,
+        context: &WrapContext<'_>,
+    ) -> Result<WrappedKey, WrapError>;
+}
+
+/// A private key that may unwrap layer secrets.
+pub trait Identity: std::fmt::Debug + Send + Sync {
+    /// Returns whether this identity understands elements of `scheme` at all.
+    fn opens(&self, scheme: &Scheme) -> bool;
+
+    /// Returns the fingerprint of the matching [`Recipient`].
+    fn fingerprint(&self) -> String;
+
+    /// Unwraps one annotation element.
+    ///
+    /// # Errors
+    /// [`UnwrapError::NotForThisKey`] when another identity should be tried, anything else when the element itself is bad.
+    fn unwrap_key(
+        &self,
+        wrapped: &WrappedKey,
+        context: &WrapContext<'_>,
+    ) -> Result<LayerSecret, UnwrapError>;
+}
+
+/// What a layer key is wrapped for, as far as the envelope can bind it.
+///
+/// Key holders put it into their label; the other envelopes ignore it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WrapContext<'a> {
+    /// The layer: its commitment (default cipher) or the digest of its ciphertext (ocicrypt).
+    pub subject: Option<&'a str>,
+    /// The repository the image is meant for.
+    pub repo: Option<&'a str>,
+    /// `os/arch[/variant[/osversion]]`.
+    pub platform: Option<&'a str>,
+    /// Seconds since the Unix epoch.
+    pub created_at: Option<u64>,
+}
