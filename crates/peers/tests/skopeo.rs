@@ -1,0 +1,300 @@
+//! skopeo seals and we open; we seal and skopeo opens.
+#![cfg(target_os = "linux")]
+
+use sealift_peers::keys::{KeyPair, KeyType};
+use sealift_peers::{Lab, Layout};
+
+#[test]
+fn sealift_opens_what_skopeo_sealed_for_rsa() {
+    opens_what_skopeo_sealed(KeyType::Rsa2048, "gzip");
+}
+
+#[test]
+fn sealift_opens_what_skopeo_sealed_for_p256() {
+    opens_what_skopeo_sealed(KeyType::P256, "gzip");
+}
+
+#[test]
+fn sealift_opens_what_skopeo_sealed_for_p384() {
+    opens_what_skopeo_sealed(KeyType::P384, "gzip");
+}
+
+#[test]
+fn sealift_opens_zstd_layers_that_skopeo_sealed() {
+    opens_what_skopeo_sealed(KeyType::P256, "zstd");
+}
+
+#[test]
+fn each_of_several_recipients_of_skopeo_opens_the_image_alone() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let keys = [KeyType::Rsa2048, KeyType::P256, KeyType::P384]
+        .map(|key_type| KeyPair::generate(&lab, &format!("{key_type:?}"), key_type));
+    let sealed = lab.layout("sealed");
+    let mut arguments = vec!["copy".to_owned(), "-q".to_owned()];
+    for key in &keys {
+        arguments.extend(["--encryption-key".to_owned(), key.recipient()]);
+    }
+    arguments.extend([source.reference("tiny"), sealed.reference("tiny")]);
+    lab.skopeo(&arguments);
+    for (number, key) in keys.iter().enumerate() {
+        let opened = lab.layout(&format!("opened-{number}"));
+        decrypt(&lab, &sealed, &opened, key);
+        assert_same_content(&source, &opened);
+    }
+}
+
+#[test]
+fn sealift_opens_an_image_of_which_skopeo_sealed_one_layer() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let key = KeyPair::generate(&lab, "key", KeyType::P256);
+    for (choice, expected) in [
+        ("0", [true, false, false]),
+        ("1", [false, true, false]),
+        ("-1", [false, false, true]),
+    ] {
+        let sealed = lab.layout(&format!("sealed{choice}"));
+        let layer = format!("--encrypt-layer={choice}");
+        lab.skopeo(&[
+            "copy",
+            "-q",
+            "--encryption-key",
+            &key.recipient(),
+            &layer,
+            &source.reference("tiny"),
+            &sealed.reference("tiny"),
+        ]);
+        assert_eq!(sealed.image("tiny").sealed(), expected);
+        let opened = lab.layout(&format!("opened{choice}"));
+        decrypt(&lab, &sealed, &opened, &key);
+        assert_same_content(&source, &opened);
+    }
+}
+
+#[test]
+fn a_key_that_skopeo_did_not_seal_for_is_refused_and_leaves_nothing() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let key = KeyPair::generate(&lab, "key", KeyType::P256);
+    let other = KeyPair::generate(&lab, "other", KeyType::P256);
+    let sealed = seal_with_skopeo(&lab, &source, &key);
+    let opened = lab.layout("opened");
+    let layer = sealed.image("tiny").layers().remove(0);
+    lab.sealift(&[
+        "decrypt",
+        &sealed.reference("tiny"),
+        &opened.reference("tiny"),
+        "-k",
+        &other.identity(),
+    ])
+    .exited(3)
+    .complained(&["error:", &layer]);
+    assert!(!opened.path().join("index.json").exists());
+}
+
+#[test]
+fn a_bit_flipped_in_what_skopeo_sealed_fails_authentication() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let key = KeyPair::generate(&lab, "key", KeyType::Rsa2048);
+    let sealed = seal_with_skopeo(&lab, &source, &key);
+    sealed.replace_layer("tiny", 1, |octets| octets[10_000] ^= 1);
+    let opened = lab.layout("opened");
+    lab.sealift(&[
+        "decrypt",
+        &sealed.reference("tiny"),
+        &opened.reference("tiny"),
+        "-k",
+        &key.identity(),
+    ])
+    .exited(4)
+    .complained(&["error:", "authentication"]);
+    assert!(!opened.path().join("index.json").exists());
+}
+
+#[test]
+fn skopeo_opens_what_sealift_sealed_for_rsa() {
+    skopeo_opens(KeyType::Rsa2048, "gzip");
+}
+
+#[test]
+fn skopeo_opens_what_sealift_sealed_for_p256() {
+    skopeo_opens(KeyType::P256, "gzip");
+}
+
+#[test]
+fn skopeo_opens_what_sealift_sealed_for_p384() {
+    skopeo_opens(KeyType::P384, "gzip");
+}
+
+#[test]
+fn skopeo_opens_zstd_layers_that_sealift_sealed() {
+    skopeo_opens(KeyType::P256, "zstd");
+}
+
+#[test]
+fn each_of_several_recipients_of_sealift_opens_the_image_with_skopeo() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let keys = [KeyType::Rsa2048, KeyType::P256, KeyType::P384]
+        .map(|key_type| KeyPair::generate(&lab, &format!("{key_type:?}"), key_type));
+    let sealed = lab.layout("sealed");
+    let mut arguments = vec![
+        "encrypt".to_owned(),
+        "--cipher=ocicrypt".to_owned(),
+        source.reference("tiny"),
+        sealed.reference("tiny"),
+    ];
+    for key in &keys {
+        arguments.extend(["-r".to_owned(), key.recipient()]);
+    }
+    lab.sealift(&arguments).succeeded();
+    for (number, key) in keys.iter().enumerate() {
+        let opened = lab.layout(&format!("opened-{number}"));
+        skopeo_decrypt(&lab, &sealed, &opened, key);
+        assert_same_content(&source, &opened);
+    }
+}
+
+#[test]
+fn skopeo_carries_the_default_cipher_untouched_though_it_cannot_open_it() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let key = KeyPair::generate(&lab, "key", KeyType::P256);
+    let sealed = lab.layout("sealed");
+    lab.sealift(&[
+        "encrypt",
+        &source.reference("tiny"),
+        &sealed.reference("tiny"),
+        "-r",
+        &key.recipient(),
+    ])
+    .succeeded();
+    let carried = lab.layout("carried");
+    lab.skopeo(&[
+        "copy",
+        "-q",
+        &sealed.reference("tiny"),
+        &carried.reference("tiny"),
+    ]);
+    assert_eq!(carried.image("tiny").digest, sealed.image("tiny").digest);
+    let opened = lab.layout("opened");
+    decrypt(&lab, &carried, &opened, &key);
+    assert_eq!(opened.image("tiny").digest, source.image("tiny").digest);
+}
+
+#[track_caller]
+fn opens_what_skopeo_sealed(key_type: KeyType, compression: &str) {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = source(&lab, compression);
+    let key = KeyPair::generate(&lab, "key", key_type);
+    let sealed = seal_with_skopeo(&lab, &source, &key);
+    assert_eq!(sealed.image("tiny").sealed(), [true; 3]);
+    let opened = lab.layout("opened");
+    decrypt(&lab, &sealed, &opened, &key);
+    assert_same_content(&source, &opened);
+}
+
+#[track_caller]
+fn skopeo_opens(key_type: KeyType, compression: &str) {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = source(&lab, compression);
+    let key = KeyPair::generate(&lab, "key", key_type);
+    let sealed = lab.layout("sealed");
+    let printed = lab
+        .sealift(&[
+            "encrypt",
+            "--cipher",
+            "ocicrypt",
+            &source.reference("tiny"),
+            &sealed.reference("tiny"),
+            "-r",
+            &key.recipient(),
+        ])
+        .succeeded();
+    assert_eq!(printed.answer(), sealed.image("tiny").digest);
+    assert_eq!(sealed.image("tiny").sealed(), [true; 3]);
+    let opened = lab.layout("opened");
+    skopeo_decrypt(&lab, &sealed, &opened, &key);
+    assert_same_content(&source, &opened);
+    // And we open our own: the original manifest comes back byte for byte.
+    let ours = lab.layout("ours");
+    decrypt(&lab, &sealed, &ours, &key);
+    assert_eq!(ours.image("tiny").digest, source.image("tiny").digest);
+}
+
+fn source(lab: &Lab, compression: &str) -> Layout {
+    match compression {
+        "gzip" => lab.tiny_image(),
+        other => lab.tiny_image_as(other),
+    }
+}
+
+#[track_caller]
+fn seal_with_skopeo(lab: &Lab, source: &Layout, key: &KeyPair) -> Layout {
+    let sealed = lab.layout("sealed");
+    lab.skopeo(&[
+        "copy",
+        "-q",
+        "--encryption-key",
+        &key.recipient(),
+        &source.reference("tiny"),
+        &sealed.reference("tiny"),
+    ]);
+    sealed
+}
+
+#[track_caller]
+fn skopeo_decrypt(lab: &Lab, sealed: &Layout, opened: &Layout, key: &KeyPair) {
+    lab.skopeo(&[
+        "copy",
+        "-q",
+        "--decryption-key",
+        &key.identity(),
+        &sealed.reference("tiny"),
+        &opened.reference("tiny"),
+    ]);
+}
+
+#[track_caller]
+fn decrypt(lab: &Lab, sealed: &Layout, opened: &Layout, key: &KeyPair) {
+    let printed = lab
+        .sealift(&[
+            "decrypt",
+            &sealed.reference("tiny"),
+            &opened.reference("tiny"),
+            "-k",
+            &key.identity(),
+        ])
+        .succeeded();
+    assert_eq!(printed.answer(), opened.image("tiny").digest);
+}
+
+/// skopeo renders manifests anew, so what must be the same is what they name: config and layers, in digest and type.
+#[track_caller]
+fn assert_same_content(source: &Layout, opened: &Layout) {
+    let (before, after) = (source.image("tiny"), opened.image("tiny"));
+    assert_eq!(after.layers(), before.layers());
+    assert_eq!(after.media_types(), before.media_types());
+    assert_eq!(after.config(), before.config());
+    opened.assert_intact("tiny");
+}
+
+const PEERS: &[&str] = &["skopeo", "umoci", "gcc", "openssl", "root"];
