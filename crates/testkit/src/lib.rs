@@ -1,0 +1,16 @@
+//! What the tests of all crates share; never a dependency of anything but tests.
+//!
+//! * [`registry`]: a registry on loopback that follows the distribution specification until a test scripts a fault.
+//!
+//! Everything here fails by panicking, as a test does, and nothing here uses the code under test: the test kit
+//! depends on none of our crates.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test kit reports by panicking, like the tests that call it"
+)]
+
+mod digest;
+pub mod registry;
+
+pub use digest::{sha256, sha512};
