@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::AgreementError;
+
 /// Why a layer secret could not be wrapped.
 #[derive(Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
@@ -7,6 +9,17 @@ pub enum WrapError {
     /// The key cannot carry a secret of this size, or the library refused it.
     #[error("recipient key cannot wrap a layer key")]
     Refused,
+
+    /// The element would be longer than any reader accepts.
+    #[error("wrapped key would be longer than {limit} octets")]
+    TooLong {
+        /// [`MAX_ELEMENT_LEN`](crate::MAX_ELEMENT_LEN).
+        limit: usize,
+    },
+
+    /// The system gave no random octets.
+    #[error("no randomness available")]
+    Randomness,
 }
 
 /// Why an element could not be unwrapped.
@@ -14,6 +27,9 @@ pub enum WrapError {
 #[non_exhaustive]
 pub enum UnwrapError {
     /// The element was made for another key; try the next identity.
+    ///
+    /// For RSA this is also the answer to an element that was tampered with: telling the two apart would hand
+    /// out a padding oracle (RFC 7516, section 11.5).
     #[error("wrapped for another key")]
     NotForThisKey,
 
@@ -30,4 +46,39 @@ pub enum UnwrapError {
         /// The name as it stands in the element.
         name: Box<str>,
     },
+
+    /// The element is for this key, and it was altered.
+    #[error("wrapped key failed authentication")]
+    Authentication,
+
+    /// The private key could not be used.
+    #[error("private key could not be used")]
+    Agreement {
+        /// What its keeper said.
+        #[from]
+        source: AgreementError,
+    },
 }
+
+impl UnwrapError {
+    pub(crate) const fn malformed(reason: &'static str) -> Self {
+        Self::Malformed { reason }
+    }
+
+    pub(crate) fn unsupported(name: &str) -> Self {
+        Self::UnsupportedAlgorithm {
+            name: printable(name),
+        }
+    }
+}
+
+/// Returns `name` cut to a length and a character set that is safe to print.
+pub(crate) fn printable(name: &str) -> Box<str> {
+    name.chars()
+        .take(MAX_NAME_LEN)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Most characters of a foreign name that an error repeats.
+const MAX_NAME_LEN: usize = 64;

@@ -3,11 +3,20 @@
 //! A [`Recipient`] wraps the secret of one layer so that exactly one key can unwrap it; an [`Identity`] is that
 //! key. The result, a [`WrappedKey`], is one element of an `org.opencontainers.image.enc.keys.*` annotation.
 
+mod agreement;
+pub mod customer_key;
+mod describe;
 mod error;
+pub mod jwe;
+pub mod keys;
 mod scheme;
 mod secret;
+mod strict_json;
 
+pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
+pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
+pub use keys::{KeyError, Password, PrivateKey, PublicKey};
 pub use scheme::{Scheme, WrappedKey};
 pub use secret::LayerSecret;
 
@@ -38,6 +47,13 @@ pub trait Identity: std::fmt::Debug + Send + Sync {
     /// Returns the fingerprint of the matching [`Recipient`].
     fn fingerprint(&self) -> String;
 
+    /// Returns the name its owner gave this key (`kid` of a JWK), if any.
+    ///
+    /// A name only decides which key is tried first; it never excludes one.
+    fn key_id(&self) -> Option<&str> {
+        None
+    }
+
     /// Unwraps one annotation element.
     ///
     /// # Errors
@@ -63,3 +79,6 @@ pub struct WrapContext<'a> {
     /// Seconds since the Unix epoch.
     pub created_at: Option<u64>,
 }
+
+/// Most octets of one element after base64, read or written (`SPEC.md` of the layer crate, section 1).
+pub const MAX_ELEMENT_LEN: usize = 16 * 1024;

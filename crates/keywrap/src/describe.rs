@@ -1,0 +1,40 @@
+use crate::{Scheme, WrappedKey, customer_key, jwe};
+
+/// What an element says about one of its recipients, without any key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RecipientInfo {
+    /// The envelope.
+    pub scheme: Scheme,
+    /// The key-wrapping algorithm as it stands in the element; `None` if the element could not be read that far.
+    pub algorithm: Option<Box<str>>,
+    /// The `kid` as it stands in the element.
+    pub key_id: Option<Box<str>>,
+    /// The fingerprint, where the envelope carries one: then no other key can open the element.
+    pub fingerprint: Option<Box<str>>,
+}
+
+/// Lists the recipients of an element as far as its envelope names them.
+///
+/// Never empty: an element that cannot be read still has one recipient, of unknown algorithm.
+pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
+    let unknown = || {
+        vec![RecipientInfo {
+            scheme: wrapped.scheme.clone(),
+            algorithm: None,
+            key_id: None,
+            fingerprint: None,
+        }]
+    };
+    let recipients = if wrapped.scheme == Scheme::Jwe {
+        jwe::describe(&wrapped.element)
+    } else if wrapped.scheme == Scheme::sealift() {
+        customer_key::describe(&wrapped.element)
+    } else {
+        Vec::new()
+    };
+    if recipients.is_empty() {
+        unknown()
+    } else {
+        recipients
+    }
+}
