@@ -1,13 +1,15 @@
 //! Who may unwrap a layer key, and in which envelope.
 //!
 //! A [`Recipient`] wraps the secret of one layer so that exactly one key can unwrap it; an [`Identity`] is that
-//! key. The result, a [`WrappedKey`], is one element of an `org.opencontainers.image.enc.keys.*` annotation.
+//! key. The result, a [`WrappedKey`], is one element of an `org.opencontainers.image.enc.keys.*` annotation. A
+//! [`Keyring`] holds many identities and says, element by element, why none of them fits.
 
 mod agreement;
 pub mod customer_key;
 mod describe;
 mod error;
 pub mod jwe;
+mod keyring;
 pub mod keys;
 mod scheme;
 mod secret;
@@ -16,6 +18,7 @@ mod strict_json;
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
 pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
+pub use keyring::{Candidates, ElementReport, Keyring, KeyringError, Outcome, Unwrapped};
 pub use keys::{KeyError, Password, PrivateKey, PublicKey};
 pub use scheme::{Scheme, WrappedKey};
 pub use secret::LayerSecret;

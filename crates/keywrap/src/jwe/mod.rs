@@ -24,7 +24,7 @@ use crate::{RecipientInfo, Scheme};
 
 pub use algorithm::{KeyManagement, OaepHash, WrapWidth};
 pub use object::{Jwe, RecipientPart};
-pub(crate) use open::RsaKey;
+pub(crate) use open::{RsaKey, more_telling};
 pub(crate) use write::{wrap_for_ec, wrap_for_rsa};
 
 /// Most recipients in one object.

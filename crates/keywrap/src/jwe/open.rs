@@ -91,7 +91,7 @@ impl Jwe {
 }
 
 /// Returns whichever of two errors tells the caller more.
-fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> UnwrapError {
+pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> UnwrapError {
     let rank = |error: &UnwrapError| match error {
         UnwrapError::UnsupportedAlgorithm { .. } => 0,
         UnwrapError::NotForThisKey => 1,
