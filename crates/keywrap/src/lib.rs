@@ -11,8 +11,10 @@ mod error;
 pub mod jwe;
 mod keyring;
 pub mod keys;
+mod password_source;
 mod scheme;
 mod secret;
+mod spec;
 mod strict_json;
 
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
@@ -20,8 +22,10 @@ pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
 pub use keyring::{Candidates, ElementReport, Keyring, KeyringError, Outcome, Unwrapped};
 pub use keys::{KeyError, Password, PrivateKey, PublicKey};
+pub use password_source::{KeyFile, PasswordSource};
 pub use scheme::{Scheme, WrappedKey};
 pub use secret::LayerSecret;
+pub use spec::{IdentitySpec, KeySource, RecipientSpec, SpecError};
 
 /// A key that a layer secret can be wrapped for.
 pub trait Recipient: std::fmt::Debug + Send + Sync {
