@@ -1,6 +1,8 @@
 //! What the tests of all crates share; never a dependency of anything but tests.
 //!
 //! * [`registry`]: a registry on loopback that follows the distribution specification until a test scripts a fault.
+//! * [`image`]: images made in memory, right or wrong, for registries, layouts and archives.
+//! * [`noise`]: octets that look random and are the same on every run.
 //!
 //! Everything here fails by panicking, as a test does, and nothing here uses the code under test: the test kit
 //! depends on none of our crates.
@@ -11,6 +13,9 @@
 )]
 
 mod digest;
+pub mod image;
+mod noise;
 pub mod registry;
 
 pub use digest::{sha256, sha512};
+pub use noise::noise;
