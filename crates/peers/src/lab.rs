@@ -1,6 +1,7 @@
 //! A scratch folder and the programs that work in it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -68,10 +69,9 @@ impl Lab {
         layout
     }
 
-    /// The same with layers recompressed as `zstd` or not at all (`tar`).
+    /// The first image of a layout with its layers recompressed as `zstd` or not at all (`tar`).
     #[track_caller]
-    pub fn tiny_image_as(&self, compression: &str) -> Layout {
-        let gzip = self.tiny_image();
+    pub fn recompressed(&self, gzip: &Layout, compression: &str) -> Layout {
         let layout = self.layout(&format!("source-{compression}"));
         let arguments = [
             gzip.path().as_os_str(),
@@ -112,6 +112,22 @@ impl Lab {
     #[track_caller]
     pub fn skopeo<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
         self.try_skopeo(arguments).succeeded().answer().to_owned()
+    }
+
+    /// Fetches a manifest from a registry without TLS, exactly as it is served, into a file of the laboratory.
+    #[track_caller]
+    pub fn skopeo_raw(&self, reference: &str) -> PathBuf {
+        let file = self.path("raw.json");
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["inspect", "--raw", "--tls-verify=false", reference]);
+        let output = skopeo.stdin(Stdio::null()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "skopeo inspect --raw {reference}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        fs::write(&file, output.stdout).unwrap();
+        file
     }
 
     /// Runs `skopeo`.

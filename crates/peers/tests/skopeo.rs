@@ -243,7 +243,7 @@ fn skopeo_opens(key_type: KeyType, compression: &str) {
 fn source(lab: &Lab, compression: &str) -> Layout {
     match compression {
         "gzip" => lab.tiny_image(),
-        other => lab.tiny_image_as(other),
+        other => lab.recompressed(&lab.tiny_image(), other),
     }
 }
 
