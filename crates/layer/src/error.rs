@@ -1,6 +1,6 @@
 use std::fmt;
 
-use sealift_keywrap::{Scheme, UnwrapError, WrapError};
+use sealift_keywrap::{ElementReport, Scheme, WrapError};
 use sealift_oci::MediaTypeError;
 use sealift_oci::json::JsonError;
 use thiserror::Error;
@@ -71,7 +71,7 @@ pub enum OpenError {
     NoKey {
         /// The layer's commitment or ciphertext digest; `(unknown)` where neither is known yet.
         layer: Box<str>,
-        /// Which recipients were seen, and why each was refused.
+        /// Which wrapped keys were seen, and why each was refused.
         report: KeyReport,
     },
 
@@ -261,55 +261,59 @@ pub enum FormatError {
 /// Which recipients a layer has, and why none of them could be used.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct KeyReport {
-    /// One entry per wrapped key, in the order of trying.
-    pub seen: Vec<SeenRecipient>,
+    /// One entry per wrapped key, in the order in which they stand.
+    pub seen: Vec<SeenElement>,
+    /// What was wrong with elements that had to be left out.
+    pub faults: Vec<FormatError>,
 }
 
 impl fmt::Display for KeyReport {
+    /// Writes one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.seen.is_empty() {
+        if self.seen.is_empty() && self.faults.is_empty() {
             return f.write_str("it names no recipients");
         }
-        f.write_str("recipients are ")?;
-        for (index, seen) in self.seen.iter().enumerate().take(Self::SHOWN) {
-            if index > 0 {
-                f.write_str(", ")?;
-            }
-            write!(f, "{seen}")?;
+        let mut separator = "";
+        for seen in self.seen.iter().take(Self::SHOWN) {
+            write!(f, "{separator}{seen}")?;
+            separator = "; ";
         }
-        match self.seen.len().saturating_sub(Self::SHOWN) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
+        if let Some(more) = self
+            .seen
+            .len()
+            .checked_sub(Self::SHOWN)
+            .filter(|more| *more > 0)
+        {
+            write!(f, "{separator}{more} more")?;
         }
+        for fault in self.faults.iter().take(Self::SHOWN) {
+            write!(f, "{separator}{fault}")?;
+            separator = "; ";
+        }
+        Ok(())
     }
 }
 
 impl KeyReport {
-    /// How many recipients a message lists.
+    /// How many elements a message lists.
     const SHOWN: usize = 8;
 }
 
-/// One recipient that a layer names.
+/// One wrapped key that a layer carries.
 #[derive(Debug, Eq, PartialEq)]
-pub struct SeenRecipient {
-    /// The envelope.
-    pub scheme: Scheme,
-    /// The recipient's key, where the writer told.
-    pub fingerprint: Option<Box<str>>,
-    /// Why it was refused; `None` when no identity understands the envelope.
-    pub refusal: Option<UnwrapError>,
+pub struct SeenElement {
+    /// The recipient's fingerprint, where the writer of the layer told it. Nobody vouches for it.
+    pub told: Option<Box<str>>,
+    /// What the envelope itself says, and what became of it.
+    pub report: ElementReport,
 }
 
-impl fmt::Display for SeenRecipient {
+impl fmt::Display for SeenElement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.scheme)?;
-        if let Some(fingerprint) = &self.fingerprint {
-            write!(f, " {fingerprint}")?;
-        }
-        match &self.refusal {
-            None => f.write_str(" (no key of this kind)"),
-            Some(UnwrapError::NotForThisKey) => Ok(()),
-            Some(refusal) => write!(f, " ({refusal})"),
+        self.report.fmt(f)?;
+        match &self.told {
+            Some(fingerprint) => write!(f, " (for key {fingerprint})"),
+            None => Ok(()),
         }
     }
 }

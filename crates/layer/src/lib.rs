@@ -26,7 +26,7 @@ pub use annotations::{PUBLIC_OPTIONS, RECIPIENTS, RecipientNote, Recipients, Wra
 pub use cipher::Cipher;
 pub use claims::Claims;
 pub use error::{
-    Fact, FirstOctets, FormatError, KeyReport, OpenError, Place, SealError, SeenRecipient,
+    Fact, FirstOctets, FormatError, KeyReport, OpenError, Place, SealError, SeenElement,
 };
 pub use frame::{Header, MAGIC, PREAMBLE_LEN};
 pub use key::LayerKey;
@@ -39,4 +39,4 @@ pub use original::{
     MAX_ELEMENTS, ORIGINAL, ORIGINAL_CONFIG, Original, OriginalKey, OriginalKind, elements,
 };
 pub use sealer::{Binding, Embedding, Finished, Material, Plan, SealedLayer, Sealer};
-pub use unlock::{Refusal, SecretSource};
+pub use unlock::SecretSource;

@@ -1,69 +1,41 @@
 use std::ops::ControlFlow;
 
-use sealift_keywrap::{Identity, LayerSecret, UnwrapError, WrapContext, WrappedKey};
+use sealift_keywrap::{ElementReport, Keyring, LayerSecret, WrapContext, WrappedKey};
 
 use crate::annotations::{Recipients, Wraps};
-use crate::error::{FormatError, KeyReport, OpenError, Place, SeenRecipient};
+use crate::error::{FormatError, KeyReport, OpenError, Place, SeenElement};
 
-/// Whoever can turn wrapped keys into secrets: a list of identities, or a keyring.
+/// Whoever can turn wrapped keys into secrets: a keyring, or something that asks others.
 pub trait SecretSource {
-    /// Offers every secret that `wraps` yield to `accept`, best first, until it breaks.
+    /// Offers the secrets that `wraps` yield to `accept`, one by one, until it breaks.
     ///
-    /// Returns why each element was refused, by its place in `wraps`; an element without entry was not understood by
-    /// anybody, or yielded a secret.
+    /// Returns, for each element in order, what became of it.
     fn offer(
         &self,
         wraps: &[WrappedKey],
         context: &WrapContext<'_>,
         accept: &mut dyn FnMut(LayerSecret) -> ControlFlow<()>,
-    ) -> Vec<Refusal>;
+    ) -> Vec<ElementReport>;
 }
 
-/// Why one wrapped key yielded no secret.
-#[derive(Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// Its place in the list.
-    pub index: usize,
-    /// The reason.
-    pub error: UnwrapError,
-}
-
-impl SecretSource for [Box<dyn Identity>] {
+impl SecretSource for Keyring {
     fn offer(
         &self,
         wraps: &[WrappedKey],
         context: &WrapContext<'_>,
         accept: &mut dyn FnMut(LayerSecret) -> ControlFlow<()>,
-    ) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        for (index, wrap) in wraps.iter().enumerate() {
-            for identity in self.iter().filter(|identity| identity.opens(&wrap.scheme)) {
-                match identity.unwrap_key(wrap, context) {
-                    Ok(secret) => {
-                        if accept(secret).is_break() {
-                            return refusals;
-                        }
-                    }
-                    Err(error) => refusals.push(Refusal { index, error }),
-                }
+    ) -> Vec<ElementReport> {
+        let mut candidates = self.unwrap_keys(wraps, *context);
+        for unwrapped in candidates.by_ref() {
+            if accept(unwrapped.secret).is_break() {
+                break;
             }
         }
-        refusals
+        candidates.into_report()
     }
 }
 
-impl SecretSource for Vec<Box<dyn Identity>> {
-    fn offer(
-        &self,
-        wraps: &[WrappedKey],
-        context: &WrapContext<'_>,
-        accept: &mut dyn FnMut(LayerSecret) -> ControlFlow<()>,
-    ) -> Vec<Refusal> {
-        self.as_slice().offer(wraps, context, accept)
-    }
-}
-
-/// What became of the secrets that were offered.
+/// Why a secret that was offered is not the layer's.
 pub(crate) enum Trial {
     /// The secret does not belong to the layer; the next may.
     Foreign,
@@ -87,7 +59,7 @@ pub(crate) fn unlock<T>(
     let mut found = None;
     let mut foreign = false;
     let mut malformed = None;
-    let refusals = source.offer(
+    let reports = source.offer(
         wraps.as_slice(),
         &context,
         &mut |secret| match fits(secret) {
@@ -118,33 +90,26 @@ pub(crate) fn unlock<T>(
         },
         None => OpenError::NoKey {
             layer: context.subject.unwrap_or("(unknown)").into(),
-            report: report(wraps, recipients, refusals),
+            report: report(wraps, recipients, reports),
         },
     })
 }
 
-fn report(wraps: &Wraps, recipients: &Recipients, refusals: Vec<Refusal>) -> KeyReport {
-    let mut refusals_of: Vec<Option<UnwrapError>> = wraps.as_slice().iter().map(|_| None).collect();
-    for Refusal { index, error } in refusals {
-        // A reason that is not just "another key" says more about an element.
-        if let Some(slot @ (None | Some(UnwrapError::NotForThisKey))) = refusals_of.get_mut(index) {
-            *slot = Some(error);
-        }
-    }
+fn report(wraps: &Wraps, recipients: &Recipients, reports: Vec<ElementReport>) -> KeyReport {
     let seen = wraps
         .as_slice()
         .iter()
-        .zip(refusals_of)
-        .map(|(wrap, refusal)| SeenRecipient {
-            scheme: wrap.scheme.clone(),
-            fingerprint: recipients
+        .zip(reports)
+        .map(|(wrap, report)| SeenElement {
+            told: recipients
                 .of(wrap)
                 .map(|note| note.fingerprint.as_str())
                 .filter(|fingerprint| !fingerprint.is_empty())
                 .map(sealift_oci::json::excerpt),
-            refusal,
+            report,
         });
     KeyReport {
         seen: seen.collect(),
+        faults: wraps.faults().to_vec(),
     }
 }

@@ -4,9 +4,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::support::{End, open, testdata};
-use sealift_keywrap::{LayerSecret, WrapContext, WrappedKey};
+use sealift_keywrap::keys::parse_private;
+use sealift_keywrap::{
+    ElementReport, Keyring, LayerSecret, Outcome, UnwrapError, WrapContext, WrappedKey,
+};
 use sealift_layer::{
-    Claims, CounterBlock, LayerKey, OpenError, PrivateOptions, PublicOptions, Refusal, SecretSource,
+    Claims, CounterBlock, LayerKey, OpenError, PrivateOptions, PublicOptions, SecretSource,
 };
 use sealift_oci::Digest;
 use serde_json::Value;
@@ -24,7 +27,7 @@ impl SecretSource for Listed {
         wraps: &[WrappedKey],
         _: &WrapContext<'_>,
         accept: &mut dyn FnMut(LayerSecret) -> ControlFlow<()>,
-    ) -> Vec<Refusal> {
+    ) -> Vec<ElementReport> {
         assert_eq!(wraps.len(), 1, "one recipient");
         let options = PrivateOptions {
             key: LayerKey::from_octets(&hex::decode(&self.symkey).unwrap()).unwrap(),
@@ -78,6 +81,62 @@ fn opens_every_layer_that_other_programs_sealed() {
         }
     }
     assert_eq!(opened, 21);
+}
+
+#[test]
+fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
+    let root = testdata().join("ocicrypt");
+    for (layout, key, other) in [
+        ("jwe-rsa2048", "rsa.pem", "ec384.pem"),
+        ("jwe-rsa2048-zstd", "rsa.pem", "ec384.pem"),
+        ("jwe-ec384", "ec384.pem", "rsa.pem"),
+    ] {
+        let image = &json(&root.join("expected.json"))[layout];
+        let blobs = root.join(layout).join("blobs/sha256");
+        let manifest = json(&blobs.join(&text(&image["manifest"])[7..]));
+        let layer = &manifest["layers"][1];
+        let blob = std::fs::read(blobs.join(&text(&layer["digest"])[7..])).unwrap();
+        let (plain, outcome) = open(
+            claims(layer),
+            &blob,
+            4096,
+            End::Digest,
+            &keyring(&root, key),
+        );
+        assert_eq!(outcome, Ok(()), "{layout}");
+        assert_eq!(
+            Digest::sha256(&plain).to_string(),
+            text(&image["layers"][1]["plain_digest"]),
+            "{layout}"
+        );
+
+        let (plain, outcome) = open(
+            claims(layer),
+            &blob,
+            4096,
+            End::Digest,
+            &keyring(&root, other),
+        );
+        assert!(plain.is_empty(), "{layout}");
+        let Err(OpenError::NoKey { report, .. }) = outcome else {
+            panic!("{layout}: {outcome:?}");
+        };
+        assert_eq!(report.seen.len(), 1);
+        assert_eq!(
+            report.seen[0].report.outcome,
+            Outcome::Failed(UnwrapError::NotForThisKey),
+            "{layout}"
+        );
+    }
+}
+
+fn keyring(root: &Path, file: &str) -> Keyring {
+    let mut keyring = Keyring::new();
+    let file = std::fs::read(root.join("keys").join(file)).unwrap();
+    for key in parse_private(&file, None).unwrap() {
+        keyring.push(Box::new(key)).unwrap();
+    }
+    keyring
 }
 
 #[test]

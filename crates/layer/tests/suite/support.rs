@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use sealift_keywrap::{
-    Identity, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext, WrapError, WrappedKey,
+    Identity, Keyring, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext, WrapError,
+    WrappedKey,
 };
 use sealift_layer::chunked::Commitment;
 use sealift_layer::{
@@ -58,8 +59,10 @@ impl Identity for Clear {
 }
 
 /// Everybody who can open vectors.
-pub(crate) fn keys() -> Vec<Box<dyn Identity>> {
-    vec![Box::new(Clear)]
+pub(crate) fn keys() -> Keyring {
+    let mut keys = Keyring::new();
+    keys.push(Box::new(Clear)).unwrap();
+    keys
 }
 
 /// A vector: header lines, an empty line, octets.
