@@ -105,7 +105,7 @@ pub(super) fn encrypted_pkcs8(
     password: Option<&Password>,
 ) -> Result<PrivateKey, KeyError> {
     let info = EncryptedPrivateKeyInfoRef::from_der(der)
-        .map_err(|_| KeyError::unsupported_encryption("encrypted PKCS#8 other than PBES2"))?;
+        .map_err(|_| KeyError::unsupported_encryption("not PBES2 with AES"))?;
     let document = encrypted::decrypt(&info, password)?;
     pkcs8(document.as_bytes()).map_err(after_decryption)
 }

@@ -16,7 +16,7 @@ use super::{KeyError, Password};
 pub(super) const MAX_PBKDF2_ITERATIONS: u32 = 10_000_000;
 
 /// Most octets of memory that we spend on scrypt (128 · N · r).
-pub(super) const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_SCRYPT_MEMORY: u64 = 128 * 1024 * 1024;
 
 /// Most passes of scrypt over that memory.
 pub(super) const MAX_SCRYPT_PARALLELISM: u16 = 16;
@@ -59,7 +59,7 @@ pub(super) fn encrypt(pkcs8: &[u8], password: &Password) -> Result<SecretDocumen
 /// Refuses what would take hours or gigabytes: the parameters come from the file.
 fn check_cost(scheme: &pkcs5::EncryptionScheme) -> Result<(), KeyError> {
     let Some(parameters) = scheme.pbes2() else {
-        return Err(KeyError::unsupported_encryption("PBES1"));
+        return Err(KeyError::unsupported_encryption("not PBES2 with AES"));
     };
     let affordable = match &parameters.kdf {
         Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MAX_PBKDF2_ITERATIONS,
