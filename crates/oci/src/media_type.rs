@@ -77,6 +77,17 @@ impl MediaType {
         Self(twin.into())
     }
 
+    /// Returns the type that the same layer has once it may be stored in any registry; every other type as it is.
+    #[must_use]
+    pub fn to_distributable(&self) -> Self {
+        let oci = self.to_oci();
+        if oci.is_nondistributable() {
+            Self(oci.0.replace(".nondistributable.", ".").into())
+        } else {
+            self.clone()
+        }
+    }
+
     /// Returns whether this is an image manifest, OCI or Docker schema 2.
     pub fn is_manifest(&self) -> bool {
         matches!(&*self.0, Self::OCI_MANIFEST | Self::DOCKER_MANIFEST)
@@ -262,6 +273,18 @@ mod tests {
                 assert_eq!(parse(docker).to_oci().as_str(), *oci);
             }
         }
+    }
+
+    #[test]
+    fn a_nondistributable_layer_has_a_distributable_twin() {
+        let foreign = parse("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+        assert_eq!(
+            foreign.to_distributable().as_str(),
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        );
+        assert!(foreign.is_nondistributable());
+        let docker = parse("application/vnd.docker.image.rootfs.diff.tar");
+        assert_eq!(docker.to_distributable(), docker);
     }
 
     #[test]

@@ -212,10 +212,12 @@ impl LayerOpener {
 
     /// Ends the layer and appends what is left, if the end is authentic and `release` allows it.
     ///
+    /// Returns the key that opens original documents sealed under this layer's: proof that the layer is whole.
+    ///
     /// # Errors
     /// [`OpenError::Truncated`] for a length no layer has, [`OpenError::Authentication`] for everything else; nothing
     /// is appended then.
-    pub fn finish(mut self, release: Release, out: &mut Vec<u8>) -> Result<(), OpenError> {
+    pub fn finish(mut self, release: Release, out: &mut Vec<u8>) -> Result<OriginalKey, OpenError> {
         let mut rest = Vec::new();
         self.update(&[], &mut rest)?;
         self.message.finish(&mut rest)?;
@@ -226,7 +228,7 @@ impl LayerOpener {
             }
         }
         out.append(&mut rest);
-        Ok(())
+        Ok(self.original)
     }
 }
 

@@ -186,7 +186,7 @@ fn open_into(
                     let released = out.len();
                     assert_eq!(opener.update(b"more", out), Err(error));
                     assert_eq!(out.len(), released, "an error is sticky");
-                    return opener.finish(Release::AfterLastChunk, out);
+                    return opener.finish(Release::AfterLastChunk, out).map(drop);
                 }
             }
             let release = match end {
@@ -201,7 +201,7 @@ fn open_into(
                     Release::AfterDigest(hasher)
                 }
             };
-            opener.finish(release, out)
+            opener.finish(release, out).map(drop)
         }
         Start::CtrHmac(mut spool) => {
             for piece in pieces {
