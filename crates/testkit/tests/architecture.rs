@@ -320,6 +320,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// Returns the lines of code that contain one of `words`, outside comments and tests.
 fn mentions(code: &str, words: &[&str]) -> Vec<String> {
     // Tests stand at the end of a file.
+    let code = code.replace("\r\n", "\n");
     let code = code.split("#[cfg(test)]\nmod ").next().unwrap();
     code.lines()
         .map(str::trim)
@@ -390,6 +391,7 @@ fn every_crate_tells_its_scope_and_takes_the_lints_of_the_house() {
             );
         }
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let manifest = manifest.replace("\r\n", "\n");
         assert!(
             manifest.contains("[lints]\nworkspace = true"),
             "{name} has lints of its own"
