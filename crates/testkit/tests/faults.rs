@@ -156,6 +156,8 @@ fn stalls_until_it_is_dropped() {
     registry.set_fault(Fault::new(Effect::Stall));
     let mut stream = TcpStream::connect(registry.addr()).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+    registry.wait_for(Operation::GetBlob, 1);
+    assert_eq!(registry.log()[0].status, None);
     stream
         .set_read_timeout(Some(Duration::from_millis(50)))
         .unwrap();
@@ -165,6 +167,24 @@ fn stalls_until_it_is_dropped() {
     drop(registry);
     stream.set_read_timeout(None).unwrap();
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn stalls_within_a_body_when_scripted() {
+    let (registry, path) = with_blob(b"0123456789");
+    registry.set_fault(Fault::new(Effect::StallAfter(4)));
+    let mut stream = TcpStream::connect(registry.addr()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n0123") {
+        let mut octet = [0];
+        stream.read_exact(&mut octet).unwrap();
+        answer.push(octet[0]);
+    }
+    let wait = Some(Duration::from_millis(50));
+    stream.set_read_timeout(wait).unwrap();
+    let silence = stream.read(&mut [0]).map_err(|e| e.kind());
+    assert!(matches!(silence, Err(WouldBlock | TimedOut)), "{silence:?}");
 }
 
 #[test]

@@ -93,6 +93,8 @@ pub enum Effect {
     LoseReply,
     /// No answer and no close until the registry ends.
     Stall,
+    /// The answer stops after this much of its body, without a close until the registry ends.
+    StallAfter(u64),
     /// The answer ends in the middle of its headers.
     CutHeader,
     /// The answer ends after this much of its body, below the length it declares.

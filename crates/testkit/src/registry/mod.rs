@@ -24,9 +24,11 @@ mod fault;
 mod http;
 mod log;
 mod options;
+mod route;
 mod serve;
 mod store;
 pub mod tls;
+mod upload;
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -34,6 +36,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 pub use fault::{Effect, Fault, Operation};
 pub use log::Entry;
@@ -135,6 +138,19 @@ impl RunningRegistry {
     pub fn count(&self, operation: Operation) -> usize {
         let log = self.shared.log.lock().unwrap();
         log.iter().filter(|e| e.operation == operation).count()
+    }
+
+    /// Waits until there were `count` requests of a kind: a stalled one counts when it comes, others when they are answered.
+    ///
+    /// # Panics
+    /// After 30 seconds.
+    pub fn wait_for(&self, operation: Operation, count: usize) {
+        let begin = Instant::now();
+        while self.count(operation) < count {
+            let waited = begin.elapsed();
+            assert!(waited < PATIENCE, "no {operation:?} came: {:?}", self.log());
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Shows a blob in a repository and returns its SHA-256 digest.
@@ -260,3 +276,6 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         drop(thread.join());
     }
 }
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -13,7 +13,8 @@ use super::auth::{Need, Tokens};
 use super::fault::{Effect, Operation, Script};
 use super::http::{Body, Connection, Delivery, Framing, Head, Next, Reply};
 use super::log::Entry;
-use super::options::{Chunks, Options, Support, UploadState, UploadUrl};
+use super::options::{Options, Support, UploadUrl};
+use super::route::Target;
 use super::store::{Manifest, Store};
 use crate::digest;
 
@@ -30,36 +31,26 @@ pub(super) struct Shared {
     pub(super) is_closing: AtomicBool,
 }
 
-/// What a path names.
-#[derive(Clone, Debug)]
-enum Target {
-    Ping,
-    Token,
-    Blob { repo: String, digest: String },
-    Uploads { repo: String },
-    Upload { repo: String, id: String },
-    Manifest { repo: String, reference: String },
-    Tags { repo: String },
-    Referrers { repo: String, digest: String },
-    Other,
-}
-
 /// One request in the making: what was read, and what it met.
-struct Exchange<'a> {
-    shared: &'a Shared,
-    connection: &'a mut Connection,
-    head: Head,
+pub(super) struct Exchange<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) connection: &'a mut Connection,
+    pub(super) head: Head,
     operation: Operation,
-    effects: Vec<Effect>,
-    received: u64,
+    pub(super) effects: Vec<Effect>,
+    /// Octets of request body read so far.
+    pub(super) received: u64,
 }
 
 impl Shared {
     /// Serves one connection until one side has had enough.
     pub(super) fn serve(&self, mut connection: Connection) {
         while let Ok(Some(head)) = connection.head() {
-            let target = target(&head.path);
-            let operation = self.operation(&target, &head);
+            let target = Target::of(&head.path);
+            let operation = match target.operation(&head) {
+                Operation::Other if self.has_file(&head) => Operation::File,
+                other => other,
+            };
             let effects = self.script.lock().unwrap().meet(operation, &head.path);
             let exchange = Exchange {
                 shared: self,
@@ -76,54 +67,32 @@ impl Shared {
         }
     }
 
-    fn operation(&self, target: &Target, head: &Head) -> Operation {
-        match (target, head.method.as_str()) {
-            (Target::Ping, "GET" | "HEAD") => Operation::Ping,
-            (Target::Token, "GET" | "POST") => Operation::Token,
-            (Target::Blob { .. }, "HEAD") => Operation::HeadBlob,
-            (Target::Blob { .. }, "GET") => Operation::GetBlob,
-            (Target::Blob { .. }, "DELETE") => Operation::DeleteBlob,
-            (Target::Uploads { .. }, "POST") => match head.parameter("mount") {
-                Some(_) => Operation::Mount,
-                None => Operation::StartUpload,
-            },
-            (Target::Upload { .. }, "PATCH") => Operation::PatchUpload,
-            (Target::Upload { .. }, "PUT") => Operation::PutUpload,
-            (Target::Upload { .. }, "GET") => Operation::UploadStatus,
-            (Target::Upload { .. }, "DELETE") => Operation::CancelUpload,
-            (Target::Manifest { .. }, "HEAD") => Operation::HeadManifest,
-            (Target::Manifest { .. }, "GET") => Operation::GetManifest,
-            (Target::Manifest { .. }, "PUT") => Operation::PutManifest,
-            (Target::Manifest { .. }, "DELETE") => Operation::DeleteManifest,
-            (Target::Tags { .. }, "GET") => Operation::ListTags,
-            (Target::Referrers { .. }, "GET") => Operation::ListReferrers,
-            (Target::Other, "GET" | "HEAD")
-                if self.store.lock().unwrap().file(&head.path).is_some() =>
-            {
-                Operation::File
-            }
-            _ => Operation::Other,
+    fn wait_for_the_end(&self) {
+        while !self.is_closing.load(SeqCst) {
+            thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn has_file(&self, head: &Head) -> bool {
+        let is_read = matches!(head.method.as_str(), "GET" | "HEAD");
+        is_read && self.store.lock().unwrap().file(&head.path).is_some()
     }
 }
 
 impl Exchange<'_> {
     fn run(mut self, target: &Target) -> io::Result<Next> {
-        let reply = match self.before(target)? {
-            Before::Close => {
-                self.record(None);
-                return Ok(Next::Close);
-            }
-            Before::Answer(reply) => reply,
-            Before::Proceed => match self.respond(target) {
-                Ok(reply) => reply,
-                Err(error) => {
-                    self.record(None);
-                    return Err(error);
-                }
-            },
+        let begun = match self.before(target) {
+            Ok(Before::Proceed) => self.respond(target).map(Before::Answer),
+            other => other,
         };
-        self.after(target, reply)
+        match begun {
+            Ok(Before::Answer(reply)) => self.after(target, reply),
+            Ok(Before::Recorded) => Ok(Next::Close),
+            Ok(Before::Proceed | Before::Close) | Err(_) => {
+                self.record(None);
+                Ok(Next::Close)
+            }
+        }
     }
 
     /// Applies the effects that come before the request is obeyed.
@@ -147,10 +116,8 @@ impl Exchange<'_> {
                 Effect::HangUp => return Ok(Before::Close),
                 Effect::Stall => {
                     self.record(None);
-                    while !self.shared.is_closing.load(SeqCst) {
-                        thread::sleep(Duration::from_millis(5));
-                    }
-                    return Err(io::ErrorKind::TimedOut.into());
+                    self.shared.wait_for_the_end();
+                    return Ok(Before::Recorded);
                 }
                 Effect::ExpireToken => self.shared.tokens.lock().unwrap().expire(&self.head),
                 Effect::ForgetUpload => {
@@ -177,7 +144,9 @@ impl Exchange<'_> {
                     return Ok(Next::Close);
                 }
                 Effect::CutHeader => delivery.cut_header = true,
-                Effect::CutBody(after) => delivery.cut_body = Some(after),
+                Effect::CutBody(after) | Effect::StallAfter(after) => {
+                    delivery.cut_body = Some(after);
+                }
                 Effect::DeclareLength(length) => delivery.declared_length = Some(length),
                 Effect::NoLength => delivery.framing = Framing::Close,
                 Effect::Chunked => delivery.framing = Framing::Chunked,
@@ -192,7 +161,12 @@ impl Exchange<'_> {
             }
         }
         self.record(Some(reply.status));
-        self.connection.answer(&reply, &delivery)
+        let next = self.connection.answer(&reply, &delivery)?;
+        let is_stalled = |e: &Effect| matches!(e, Effect::StallAfter(_));
+        if self.effects.iter().any(is_stalled) {
+            self.shared.wait_for_the_end();
+        }
+        Ok(next)
     }
 
     fn respond(&mut self, target: &Target) -> io::Result<Reply> {
@@ -354,171 +328,8 @@ impl Exchange<'_> {
             .body(part)
     }
 
-    fn start_upload(&mut self, repo: &str) -> io::Result<Reply> {
-        let bytes = self.drain()?;
-        let id = self.shared.store.lock().unwrap().start_upload(repo);
-        let digest = self.head.parameter("digest");
-        match digest.filter(|_| self.shared.options.single_post == Support::Yes) {
-            Some(digest) => {
-                self.append(repo, &id, &bytes);
-                Ok(self.complete(repo, &id, &digest))
-            }
-            None => Ok(self.upload_reply(repo, &id, 202)),
-        }
-    }
-
-    fn mount(&self, repo: &str) -> Reply {
-        let digest = self.head.parameter("mount").unwrap_or_default();
-        let from = self.head.parameter("from").unwrap_or_default();
-        let is_refused = self.shared.options.mounts == Support::No
-            || self
-                .effects
-                .iter()
-                .any(|e| matches!(e, Effect::RefuseMount));
-        let source = Need {
-            repo: Some(&from),
-            action: "pull",
-        };
-        let tokens = self.shared.tokens.lock().unwrap();
-        let is_readable = tokens.covers(&self.shared.options.auth, &self.head, source);
-        drop(tokens);
-        let mut store = self.shared.store.lock().unwrap();
-        if !is_refused && is_readable && store.mount(repo, &from, &digest) {
-            return self.created(repo, "blobs", &digest);
-        }
-        let id = store.start_upload(repo);
-        drop(store);
-        self.upload_reply(repo, &id, 202)
-    }
-
-    fn patch_upload(&mut self, repo: &str, id: &str) -> io::Result<Reply> {
-        if let Some(refusal) = self.refuse_upload(repo, id) {
-            self.drain()?;
-            return Ok(refusal);
-        }
-        self.take_chunk(repo, id)?;
-        Ok(self.upload_reply(repo, id, 202))
-    }
-
-    fn put_upload(&mut self, repo: &str, id: &str) -> io::Result<Reply> {
-        if let Some(refusal) = self.refuse_upload(repo, id) {
-            self.drain()?;
-            return Ok(refusal);
-        }
-        self.take_chunk(repo, id)?;
-        match self.head.parameter("digest") {
-            Some(digest) => Ok(self.complete(repo, id, &digest)),
-            None => Ok(Reply::error(400, "DIGEST_INVALID")),
-        }
-    }
-
-    /// Returns why a chunk cannot be taken, before its body is read.
-    fn refuse_upload(&self, repo: &str, id: &str) -> Option<Reply> {
-        let mut store = self.shared.store.lock().unwrap();
-        let Some(upload) = store.upload(repo, id) else {
-            return Some(Reply::error(404, "BLOB_UPLOAD_UNKNOWN"));
-        };
-        let is_stale = self.head.parameter("_state") != Some(upload.state.to_string());
-        if self.shared.options.upload_state == UploadState::Rotating && is_stale {
-            return Some(Reply::error(404, "BLOB_UPLOAD_UNKNOWN"));
-        }
-        let held = upload.bytes.len();
-        let start = self.head.header("content-range").map(|value| {
-            let value = value.strip_prefix("bytes ").unwrap_or(value);
-            value
-                .split('-')
-                .next()
-                .and_then(|first| first.parse::<usize>().ok())
-        });
-        drop(store);
-        let is_gap = start.is_some_and(|start| start != Some(held));
-        if is_gap && self.shared.options.chunks == Chunks::InOrder {
-            return Some(self.upload_reply(repo, id, 416));
-        }
-        let length = self
-            .head
-            .header("content-length")
-            .and_then(|v| v.parse::<u64>().ok());
-        if self.shared.options.max_chunk < length && self.shared.options.max_chunk.is_some() {
-            return Some(Reply::error(413, "SIZE_INVALID"));
-        }
-        None
-    }
-
-    /// Appends the request body as it comes, so that what a broken connection brought stays.
-    fn take_chunk(&mut self, repo: &str, id: &str) -> io::Result<()> {
-        let mut left = u64::MAX;
-        let mut hang_up_at = u64::MAX;
-        for effect in &self.effects {
-            match effect {
-                Effect::KeepOnly(bytes) => left = *bytes,
-                Effect::HangUpAfter(bytes) => hang_up_at = *bytes,
-                _ => {}
-            }
-        }
-        loop {
-            let limit = usize::try_from(hang_up_at - self.received).unwrap();
-            if limit == 0 {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
-            let piece = self.connection.piece(limit)?;
-            if piece.is_empty() {
-                return Ok(());
-            }
-            self.received += piece.len() as u64;
-            let kept = piece.len().min(usize::try_from(left).unwrap());
-            self.append(repo, id, &piece[..kept]);
-            left -= kept as u64;
-        }
-    }
-
-    fn append(&self, repo: &str, id: &str, bytes: &[u8]) {
-        let mut store = self.shared.store.lock().unwrap();
-        if let Some(upload) = store.upload(repo, id) {
-            upload.bytes.extend_from_slice(bytes);
-        }
-    }
-
-    /// Ends an upload: the blob is shown if it has the digest.
-    fn complete(&self, repo: &str, id: &str, digest: &str) -> Reply {
-        let mut store = self.shared.store.lock().unwrap();
-        let Some(upload) = store.end_upload(id) else {
-            return Reply::error(404, "BLOB_UPLOAD_UNKNOWN");
-        };
-        if digest::same_algorithm(digest, &upload.bytes).as_deref() != Some(digest) {
-            return Reply::error(400, "DIGEST_INVALID");
-        }
-        store.add_blob(repo, digest, upload.bytes);
-        self.created(repo, "blobs", digest)
-    }
-
-    /// Tells where an upload stands.
-    fn upload_reply(&self, repo: &str, id: &str, status: u16) -> Reply {
-        let mut store = self.shared.store.lock().unwrap();
-        let Some(upload) = store.upload(repo, id) else {
-            return Reply::error(404, "BLOB_UPLOAD_UNKNOWN");
-        };
-        upload.state += 1;
-        let path = format!("/v2/{repo}/blobs/uploads/{id}");
-        let location = match self.shared.options.upload_url {
-            UploadUrl::Absolute => format!("{}{path}?_state={}", self.shared.url, upload.state),
-            UploadUrl::Relative => format!("{path}?_state={}", upload.state),
-            UploadUrl::Bare => path,
-        };
-        let mut reply = Reply::new(status)
-            .with("Location", location)
-            .with(
-                "Range",
-                format!("0-{}", upload.bytes.len().saturating_sub(1)),
-            )
-            .with("Docker-Upload-UUID", id);
-        if let Some(length) = self.shared.options.min_chunk {
-            reply.set("OCI-Chunk-Min-Length", length.to_string());
-        }
-        reply
-    }
-
-    fn created(&self, repo: &str, kind: &str, digest: &str) -> Reply {
+    /// Tells where something new is to be had.
+    pub(super) fn created(&self, repo: &str, kind: &str, digest: &str) -> Reply {
         let path = format!("/v2/{repo}/{kind}/{digest}");
         let location = match self.shared.options.upload_url {
             UploadUrl::Absolute => format!("{}{path}", self.shared.url),
@@ -643,7 +454,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the rest of the request body.
-    fn drain(&mut self) -> io::Result<Vec<u8>> {
+    pub(super) fn drain(&mut self) -> io::Result<Vec<u8>> {
         let hang_up_at = self.effects.iter().find_map(|e| match e {
             Effect::HangUpAfter(bytes) => Some(*bytes),
             _ => None,
@@ -682,43 +493,7 @@ enum Before {
     Proceed,
     Answer(Reply),
     Close,
-}
-
-fn target(path: &str) -> Target {
-    let Some(rest) = path.strip_prefix("/v2/") else {
-        return match path {
-            "/v2" => Target::Ping,
-            "/token" => Target::Token,
-            _ => Target::Other,
-        };
-    };
-    if rest.is_empty() {
-        return Target::Ping;
-    }
-    if let Some((repo, id)) = rest.split_once("/blobs/uploads/") {
-        let (repo, id) = (repo.to_owned(), id.to_owned());
-        return match id.is_empty() {
-            true => Target::Uploads { repo },
-            false => Target::Upload { repo, id },
-        };
-    }
-    if let Some(repo) = rest.strip_suffix("/tags/list") {
-        return Target::Tags { repo: repo.into() };
-    }
-    let split = |word: &str| {
-        rest.rsplit_once(word)
-            .map(|(r, n)| (r.to_owned(), n.to_owned()))
-    };
-    if let Some((repo, digest)) = split("/blobs/") {
-        return Target::Blob { repo, digest };
-    }
-    if let Some((repo, reference)) = split("/manifests/") {
-        return Target::Manifest { repo, reference };
-    }
-    match split("/referrers/") {
-        Some((repo, digest)) => Target::Referrers { repo, digest },
-        None => Target::Other,
-    }
+    Recorded,
 }
 
 /// Returns the first and the last octet of `bytes=A-B`, `bytes=A-` or `bytes=-N`; `None` for anything else.
