@@ -1,0 +1,534 @@
+//! The client of the OCI distribution API (distribution-spec v1.1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Url};
+use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
+
+use crate::answer::Complaint;
+use crate::credentials::Credentials;
+use crate::error::{Error, Failure, Mismatch};
+use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Tls, speaks_no_tls};
+use crate::login::{Access, Login, Logins, Repository};
+use crate::manifest::RawManifest;
+use crate::retry::{self, Attempts, RetryPolicy, Verdict};
+
+/// How to reach registries.
+#[derive(Debug)]
+pub struct Options {
+    /// Who logs in.
+    pub credentials: Credentials,
+    /// Whom we trust, and who we are.
+    pub tls: Tls,
+    /// Ways around a firewall.
+    pub proxies: Proxies,
+    /// Uses `http` for every registry. Registries on this machine need no such leave.
+    pub plain_http: bool,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+    /// Longest time without progress, whatever the size of the transfer.
+    pub idle_timeout: Duration,
+    /// Most octets of a manifest or index.
+    pub manifest_limit: usize,
+    /// Octets per request of an upload whose digest is not known yet; as many are kept in memory to be sent again.
+    pub chunk_size: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::default(),
+            tls: Tls::default(),
+            proxies: Proxies::default(),
+            plain_http: false,
+            retry: RetryPolicy::default(),
+            connect_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(60),
+            manifest_limit: MAX_DOCUMENT_LEN,
+            chunk_size: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// A client for any number of registries. Cheap to clone; logins and connections are shared.
+///
+/// Manifests are handled here as raw octets; blobs stream through [`Source`](crate::Source) and [`Sink`](crate::Sink).
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    http: Http,
+    logins: Logins,
+    schemes: tokio::sync::Mutex<HashMap<Box<str>, &'static str>>,
+    tls_given: bool,
+    plain_http: bool,
+    retry: RetryPolicy,
+    manifest_limit: usize,
+    chunk_size: usize,
+}
+
+impl Client {
+    /// Prepares a client; nothing is contacted.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], for options that cannot be used.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let tls_given = options.tls.is_given();
+        let http = Http::new(HttpOptions {
+            tls: options.tls,
+            proxies: options.proxies,
+            connect_timeout: options.connect_timeout,
+            idle_timeout: options.idle_timeout,
+        })?;
+        Ok(Self(Arc::new(Inner {
+            http,
+            logins: Logins::new(options.credentials, options.plain_http),
+            schemes: tokio::sync::Mutex::default(),
+            tls_given,
+            plain_http: options.plain_http,
+            retry: options.retry,
+            manifest_limit: options.manifest_limit,
+            chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
+        })))
+    }
+
+    /// Fetches what a reference names. A digest in the reference, or in the answer's header, is verified.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error> {
+        let repository = self.repository(reference, Access::Pull).await?;
+        self.fetch_manifest(
+            &repository,
+            &reference.manifest_name(),
+            reference.digest(),
+            None,
+        )
+        .await
+    }
+
+    /// Fetches the manifest that a descriptor of the same repository points to; size and digest are verified.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn child(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<RawManifest, Error> {
+        let repository = self.repository(reference, Access::Pull).await?;
+        let name = descriptor.digest().to_string();
+        self.fetch_manifest(
+            &repository,
+            &name,
+            Some(descriptor.digest()),
+            Some(descriptor),
+        )
+        .await
+    }
+
+    /// Stores a manifest under its digest, or under a tag.
+    ///
+    /// # Errors
+    /// Any [`Error`].
+    pub async fn put_manifest(
+        &self,
+        reference: &Reference,
+        tag: Option<&str>,
+        manifest: &RawManifest,
+    ) -> Result<(), Error> {
+        let repository = self.repository(reference, Access::PullPush).await?;
+        let name = tag.map_or_else(|| manifest.digest.to_string(), str::to_owned);
+        let call = Call::new(Method::PUT, endpoint(&repository, &["manifests", &name])?)
+            .header(CONTENT_TYPE, media_type_header(&manifest.media_type)?)
+            .body(manifest.bytes.clone());
+        let mut answer = self.call(&repository, &call).await?;
+        if !matches!(answer.status(), 200..=204) {
+            return Err(self
+                .refusal(&repository, &call, &mut answer, &manifest_what(&name))
+                .await);
+        }
+        match digest_header(&answer) {
+            Some(stored)
+                if stored.algorithm() == manifest.digest.algorithm()
+                    && stored != manifest.digest =>
+            {
+                Err(Error::Mismatch {
+                    what: manifest_what(&name).into(),
+                    place: repository.to_string().into(),
+                    mismatch: Mismatch::Digest {
+                        expected: manifest.digest.clone(),
+                        actual: stored,
+                    },
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether a repository holds a blob.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::Mismatch`] if it holds the blob with another size.
+    pub async fn has_blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<bool, Error> {
+        let repository = self.repository(reference, Access::PullPush).await?;
+        self.holds(&repository, digest, Some(size)).await
+    }
+
+    pub(crate) async fn holds(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: Option<u64>,
+    ) -> Result<bool, Error> {
+        let call = Call::new(
+            Method::HEAD,
+            endpoint(repository, &["blobs", &digest.to_string()])?,
+        );
+        let mut answer = self.call(repository, &call).await?;
+        match (answer.status(), size, answer.content_length()) {
+            (404, ..) => Ok(false),
+            (200, Some(expected), Some(actual)) if expected != actual => Err(Error::Mismatch {
+                what: blob_what(digest).into(),
+                place: repository.to_string().into(),
+                mismatch: Mismatch::Size { expected, actual },
+            }),
+            (200 | 204, ..) => Ok(true),
+            _ => Err(self
+                .refusal(repository, &call, &mut answer, &blob_what(digest))
+                .await),
+        }
+    }
+
+    /// Finds out how a registry is reached, and names a repository there.
+    pub(crate) async fn repository(
+        &self,
+        reference: &Reference,
+        access: Access,
+    ) -> Result<Repository, Error> {
+        let registry = reference.registry();
+        let host = match registry {
+            Reference::DEFAULT_REGISTRY => DOCKER_HUB,
+            other => other,
+        };
+        let scheme = self.scheme(host).await?;
+        Ok(Repository {
+            base: base(scheme, host)?,
+            registry: registry.into(),
+            name: reference.repository().into(),
+            access,
+        })
+    }
+
+    /// Sends a request until it is answered with more than "later", or attempts run out. Other refusals are returned.
+    pub(crate) async fn call(&self, repository: &Repository, call: &Call) -> Result<Answer, Error> {
+        let mut attempts = self.attempts();
+        loop {
+            match self.attempt(repository, call).await {
+                Ok(answer) => return Ok(answer),
+                Err(setback) => self.pause(&mut attempts, setback, call).await?,
+            }
+        }
+    }
+
+    /// Sends a request once, and once more after logging in if that is asked for. "Later" is a setback.
+    pub(crate) async fn attempt(
+        &self,
+        repository: &Repository,
+        call: &Call,
+    ) -> Result<Answer, Setback> {
+        let Inner { http, logins, .. } = &*self.0;
+        // A session at another host, as some registries use for uploads, never sees the login nor gets to ask for one.
+        let at_home = crate::http::same_origin(&call.url, &repository.base);
+        let login = if at_home {
+            logins.current(http, repository).await?
+        } else {
+            None
+        };
+        let header = login.as_ref().map(|login: &Login| &login.header);
+        let mut answer = http.send(call, &repository.base, header).await?;
+        if answer.status() == 401 && crate::http::same_origin(answer.url(), &repository.base) {
+            let login = logins
+                .renew(http, repository, &answer, login.as_ref())
+                .await?;
+            answer = http
+                .send(call, &repository.base, Some(&login.header))
+                .await?;
+            if answer.status() == 401 {
+                let complaint = Complaint::read(&mut answer).await;
+                return Err(logins
+                    .refused(repository, call.name(), &complaint.text)
+                    .await
+                    .into());
+            }
+        }
+        if retry::is_transient(answer.status()) {
+            return Err(Setback::Transient {
+                retry_after: answer.retry_after(),
+                failure: crate::answer::failure(&mut answer).await,
+            });
+        }
+        Ok(answer)
+    }
+
+    pub(crate) fn attempts(&self) -> Attempts {
+        Attempts::new(self.0.retry)
+    }
+
+    /// Waits after a setback, or turns it into the error to report.
+    pub(crate) async fn pause(
+        &self,
+        attempts: &mut Attempts,
+        setback: Setback,
+        call: &Call,
+    ) -> Result<(), Error> {
+        let (failure, retry_after) = match setback {
+            Setback::Final(error) => return Err(error),
+            Setback::Transient {
+                failure,
+                retry_after,
+            } => (failure, retry_after),
+        };
+        let verdict = attempts.after_failure(retry_after, fastrand::f64());
+        let error = |failure| Error::Network {
+            request: call.name(),
+            attempts: attempts.failures(),
+            failure,
+        };
+        match verdict {
+            Verdict::Pause(pause) => {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            Verdict::GiveUp => Err(error(failure)),
+            Verdict::TooLong(pause) => Err(error(Failure::Busy {
+                seconds: pause.as_secs(),
+            })),
+        }
+    }
+
+    /// Turns an answer that is not the one asked for into an error.
+    pub(crate) async fn refusal(
+        &self,
+        repository: &Repository,
+        call: &Call,
+        answer: &mut Answer,
+        what: &str,
+    ) -> Error {
+        let status = answer.status();
+        let complaint = Complaint::read(answer).await;
+        match status {
+            404 => Error::NotFound {
+                what: what.into(),
+                place: repository.to_string().into(),
+            },
+            401 => {
+                self.0
+                    .logins
+                    .refused(repository, call.name(), &complaint.text)
+                    .await
+            }
+            403 => Error::Denied {
+                request: call.name(),
+                detail: complaint.text.into(),
+            },
+            _ => Error::Network {
+                request: call.name(),
+                attempts: 1,
+                failure: Failure::Status {
+                    status,
+                    detail: complaint.text.into(),
+                },
+            },
+        }
+    }
+
+    pub(crate) fn chunk_size(&self) -> usize {
+        self.0.chunk_size
+    }
+
+    async fn scheme(&self, host: &str) -> Result<&'static str, Error> {
+        let inner = &*self.0;
+        if inner.plain_http {
+            return Ok("http");
+        }
+        let secured = base("https", host)?;
+        if !is_loopback(&secured) {
+            return Ok("https");
+        }
+        if !inner.tls_given {
+            return Ok("http");
+        }
+        // TLS was set up, but perhaps for the other registry of this command: ask the port.
+        let mut schemes = inner.schemes.lock().await;
+        if let Some(scheme) = schemes.get(host) {
+            return Ok(scheme);
+        }
+        let probe = Call::new(Method::GET, join(&secured, "v2/")?);
+        let scheme = match inner.http.send(&probe, &secured, None).await {
+            Err(Setback::Transient { failure, .. }) if speaks_no_tls(&failure) => "http",
+            Err(Setback::Final(Error::Network { failure, .. })) if speaks_no_tls(&failure) => {
+                "http"
+            }
+            // Any other trouble is better told by the request itself.
+            _ => "https",
+        };
+        schemes.insert(host.into(), scheme);
+        Ok(scheme)
+    }
+
+    async fn fetch_manifest(
+        &self,
+        repository: &Repository,
+        name: &str,
+        digest: Option<&Digest>,
+        descriptor: Option<&Descriptor>,
+    ) -> Result<RawManifest, Error> {
+        let what = manifest_what(name);
+        let limit = self.0.manifest_limit;
+        let mismatch = |mismatch| Error::Mismatch {
+            what: what.as_str().into(),
+            place: repository.to_string().into(),
+            mismatch,
+        };
+        let too_long =
+            || Error::malformed(what.as_str(), format!("it is longer than {limit} octets"));
+        if descriptor.is_some_and(|descriptor| descriptor.size() > limit as u64) {
+            return Err(too_long());
+        }
+        let call = Call::new(Method::GET, endpoint(repository, &["manifests", name])?)
+            .header(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let mut attempts = self.attempts();
+        let (answer, body) = loop {
+            let mut answer = match self.attempt(repository, &call).await {
+                Ok(answer) => answer,
+                Err(setback) => {
+                    self.pause(&mut attempts, setback, &call).await?;
+                    continue;
+                }
+            };
+            if answer.status() != 200 {
+                return Err(self.refusal(repository, &call, &mut answer, &what).await);
+            }
+            match answer.body(limit).await {
+                Ok(Some(body)) => break (answer, body),
+                Ok(None) => return Err(too_long()),
+                Err(failure) => {
+                    self.pause(&mut attempts, Setback::transient(failure), &call)
+                        .await?
+                }
+            }
+        };
+        if let Some(descriptor) = descriptor
+            && descriptor.size() != body.len() as u64
+        {
+            return Err(mismatch(Mismatch::Size {
+                expected: descriptor.size(),
+                actual: body.len() as u64,
+            }));
+        }
+        // The header's word is not proof, but a wrong one shows that something on the way is broken.
+        for expected in digest.into_iter().chain(digest_header(&answer).as_ref()) {
+            let actual = Digest::of(expected.algorithm(), &body);
+            if actual != *expected {
+                return Err(mismatch(Mismatch::Digest {
+                    expected: expected.clone(),
+                    actual,
+                }));
+            }
+        }
+        let declared = match descriptor {
+            Some(descriptor) => Some(descriptor.media_type().clone()),
+            None => content_type(&answer),
+        };
+        let digest = digest.cloned().unwrap_or_else(|| Digest::sha256(&body));
+        RawManifest::typed(body, digest, declared.as_ref(), &what)
+    }
+}
+
+/// Returns `scheme://registry/v2/repository/…`.
+pub(crate) fn endpoint(repository: &Repository, rest: &[&str]) -> Result<Url, Error> {
+    join(
+        &repository.base,
+        &format!("v2/{}/{}", repository.name, rest.join("/")),
+    )
+}
+
+/// Returns whether a URL's host is this machine, by its literal name.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+pub(crate) fn blob_what(digest: &Digest) -> String {
+    format!("blob `{digest}`")
+}
+
+pub(crate) fn manifest_what(name: &str) -> String {
+    format!("manifest `{name}`")
+}
+
+/// Returns the digest a registry states; a value that is none, or of an unknown algorithm, states nothing.
+pub(crate) fn digest_header(answer: &Answer) -> Option<Digest> {
+    answer.header("docker-content-digest")?.trim().parse().ok()
+}
+
+const DOCKER_HUB: &str = "registry-1.docker.io";
+const MIN_CHUNK_SIZE: usize = 64 * 1024;
+const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+fn base(scheme: &str, host: &str) -> Result<Url, Error> {
+    Url::parse(&format!("{scheme}://{host}/"))
+        .map_err(|_| Error::malformed("registry host", "it is no host"))
+}
+
+fn join(base: &Url, path: &str) -> Result<Url, Error> {
+    base.join(path)
+        .map_err(|_| Error::malformed("repository name", "it cannot stand in a URL"))
+}
+
+fn content_type(answer: &Answer) -> Option<MediaType> {
+    let value = answer.header(CONTENT_TYPE.as_str())?;
+    value.split(';').next()?.trim().parse().ok()
+}
+
+fn media_type_header(media_type: &MediaType) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(media_type.as_str())
+        .map_err(|_| Error::malformed("media type", "it cannot stand in a header"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_literal_names_of_this_machine_are_loopback() {
+        for (url, expected) in [
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1/", true),
+            ("http://127.9.9.9/", true),
+            ("http://[::1]:5000/", true),
+            ("http://localhost.example/", false),
+            ("http://10.0.0.1/", false),
+            ("http://[::2]/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
+}

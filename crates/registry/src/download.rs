@@ -1,0 +1,236 @@
+//! A blob on its way from a registry: the stream goes on where a connection broke.
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
+use sealift_oci::{Descriptor, Digest};
+
+use crate::client::{Client, blob_what, endpoint};
+use crate::error::{Error, Failure, Mismatch};
+use crate::http::{Answer, Call, Setback};
+use crate::login::Repository;
+use crate::retry::Attempts;
+
+/// Exactly as many octets as the descriptor promises, or an error. The digest is for the reader to verify: whatever a
+/// second connection delivers, it must continue what the first one began.
+#[derive(Debug)]
+pub(crate) struct Download {
+    client: Client,
+    repository: Repository,
+    call: Call,
+    digest: Digest,
+    size: u64,
+    offset: u64,
+    /// Octets that a server without ranges sends again and that were delivered already.
+    skip: u64,
+    answer: Option<Answer>,
+    attempts: Attempts,
+    since_failure: u64,
+}
+
+impl Download {
+    /// Asks for a blob and waits until the answer begins.
+    pub(crate) async fn open(
+        client: &Client,
+        repository: Repository,
+        descriptor: &Descriptor,
+    ) -> Result<Self, Error> {
+        let digest = descriptor.digest().clone();
+        let url = endpoint(&repository, &["blobs", &digest.to_string()])?;
+        let call = Call::new(Method::GET, url)
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut download = Self {
+            client: client.clone(),
+            repository,
+            call,
+            digest,
+            size: descriptor.size(),
+            offset: 0,
+            skip: 0,
+            answer: None,
+            attempts: client.attempts(),
+            since_failure: 0,
+        };
+        download.connect().await?;
+        Ok(download)
+    }
+
+    /// Returns the next octets; nothing at the promised end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let Some(answer) = &mut self.answer else {
+                self.connect().await?;
+                continue;
+            };
+            let chunk = match answer.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) if self.offset == self.size && self.skip == 0 => return Ok(None),
+                // A body without announced length ends the same way whether it is complete or cut.
+                Ok(None) => {
+                    let failure = Failure::Transport(std::sync::Arc::new(cut()));
+                    self.broken(failure).await?;
+                    continue;
+                }
+                Err(failure) => {
+                    self.broken(failure).await?;
+                    continue;
+                }
+            };
+            let chunk = self.without_repetition(chunk);
+            if chunk.is_empty() {
+                continue;
+            }
+            let len = chunk.len() as u64;
+            if len > self.size - self.offset {
+                self.answer = None;
+                return Err(self.mismatch(Mismatch::TooLong {
+                    expected: self.size,
+                }));
+            }
+            self.offset += len;
+            self.since_failure = self.since_failure.saturating_add(len);
+            return Ok(Some(chunk));
+        }
+    }
+
+    fn without_repetition(&mut self, mut chunk: Bytes) -> Bytes {
+        let repeated = usize::try_from(self.skip)
+            .unwrap_or(usize::MAX)
+            .min(chunk.len());
+        self.skip -= repeated as u64;
+        chunk.split_off(repeated)
+    }
+
+    async fn broken(&mut self, failure: Failure) -> Result<(), Error> {
+        self.answer = None;
+        if self.since_failure >= PROGRESS {
+            self.attempts.progressed();
+        }
+        self.since_failure = 0;
+        self.client
+            .pause(&mut self.attempts, Setback::transient(failure), &self.call)
+            .await
+    }
+
+    async fn connect(&mut self) -> Result<(), Error> {
+        let mut call = self.call.clone();
+        if self.offset > 0 {
+            let range = format!("bytes={}-", self.offset);
+            let range = HeaderValue::from_str(&range)
+                .map_err(|_| Error::malformed("range", "it is no header"))?;
+            call = call.header(RANGE, range);
+        }
+        loop {
+            match self.client.attempt(&self.repository, &call).await {
+                Ok(answer) => return self.accept(answer).await,
+                Err(setback) => {
+                    self.client
+                        .pause(&mut self.attempts, setback, &self.call)
+                        .await?
+                }
+            }
+        }
+    }
+
+    async fn accept(&mut self, mut answer: Answer) -> Result<(), Error> {
+        match answer.status() {
+            206 if self.offset > 0 => {
+                let range = answer.header(CONTENT_RANGE.as_str()).unwrap_or_default();
+                if !continues(range, self.offset, self.size) {
+                    return Err(Error::malformed(
+                        format!("`Content-Range` of {}", self.call.name()),
+                        format!("it does not continue at {} of {}", self.offset, self.size),
+                    ));
+                }
+                self.skip = 0;
+            }
+            200 => {
+                if let Some(actual) = answer.content_length()
+                    && actual != self.size
+                {
+                    return Err(self.mismatch(Mismatch::Size {
+                        expected: self.size,
+                        actual,
+                    }));
+                }
+                self.skip = self.offset;
+            }
+            416 => {
+                return Err(self.mismatch(Mismatch::Truncated {
+                    expected: self.size,
+                    actual: self.offset,
+                }));
+            }
+            _ => {
+                let what = blob_what(&self.digest);
+                return Err(self
+                    .client
+                    .refusal(&self.repository, &self.call, &mut answer, &what)
+                    .await);
+            }
+        }
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    fn mismatch(&self, mismatch: Mismatch) -> Error {
+        Error::Mismatch {
+            what: blob_what(&self.digest).into(),
+            place: self.repository.to_string().into(),
+            mismatch,
+        }
+    }
+}
+
+/// Octets between two failures that make the second one count as the first.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// Returns whether `bytes start-end/total` is exactly the rest of the blob.
+fn continues(content_range: &str, offset: u64, size: u64) -> bool {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().ok()).flatten()
+    };
+    let Some((range, total)) = content_range
+        .trim()
+        .strip_prefix("bytes ")
+        .and_then(|rest| rest.split_once('/'))
+    else {
+        return false;
+    };
+    let Some((start, end)) = range.split_once('-') else {
+        return false;
+    };
+    number(start) == Some(offset)
+        && number(end).and_then(|end| end.checked_add(1)) == Some(size)
+        && (total == "*" || number(total) == Some(size))
+}
+
+fn cut() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the body ended early")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_rest_continues_a_blob() {
+        for (range, expected) in [
+            ("bytes 5-9/10", true),
+            ("bytes 5-9/*", true),
+            ("bytes 4-9/10", false),
+            ("bytes 6-9/10", false),
+            ("bytes 5-8/10", false),
+            ("bytes 5-10/11", false),
+            ("bytes 5-9/11", false),
+            ("bytes +5-9/10", false),
+            ("bytes 5-18446744073709551615/*", false),
+            ("bytes */10", false),
+            ("5-9/10", false),
+            ("", false),
+        ] {
+            assert_eq!(continues(range, 5, 10), expected, "{range}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sealift_oci::Digest;
+use thiserror::Error;
+
+/// Why something could not be read or written.
+///
+/// Variants differ by what the caller can do. No variant carries a credential, a token or the query of a URL.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image, manifest, blob or file does not exist there: check the reference.
+    #[error("{what} was not found at {place}")]
+    NotFound {
+        /// What was looked for.
+        what: Box<str>,
+        /// Registry and repository, or path.
+        place: Box<str>,
+    },
+
+    /// The registry wants other credentials: log in.
+    #[error("{request} needs credentials: {detail}")]
+    Unauthorized {
+        /// Method, host and path.
+        request: Box<str>,
+        /// Which credentials were tried, and what the registry said.
+        detail: Box<str>,
+    },
+
+    /// The credentials are known but not good for this: ask the owner of the repository.
+    #[error("{request} was denied: {detail}")]
+    Denied {
+        /// Method, host and path.
+        request: Box<str>,
+        /// What the registry said.
+        detail: Box<str>,
+    },
+
+    /// The registry or the way to it failed: try later, see [`may_retry`](Self::may_retry).
+    #[error("{request} failed (attempt {attempts})")]
+    Network {
+        /// Method, host and path.
+        request: Box<str>,
+        /// How often it was tried.
+        attempts: u32,
+        /// What happened last.
+        #[source]
+        failure: Failure,
+    },
+
+    /// The content is not what its descriptor promises: reject it.
+    #[error("{what} at {place} {mismatch}")]
+    Mismatch {
+        /// Which manifest or blob.
+        what: Box<str>,
+        /// Registry and repository, or path.
+        place: Box<str>,
+        /// How it differs.
+        mismatch: Mismatch,
+    },
+
+    /// Something that was read breaks its specification: reject it.
+    #[error("{what} is malformed: {reason}")]
+    Malformed {
+        /// Which document, header or file.
+        what: Box<str>,
+        /// What is wrong with it.
+        reason: Box<str>,
+    },
+
+    /// A form of storage, request or protocol that is not supported: use another one.
+    #[error("{what}")]
+    Unsupported {
+        /// What is not supported, and what is instead.
+        what: Box<str>,
+    },
+
+    /// A local file could not be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+}
+
+impl Error {
+    /// Returns whether the same operation, begun anew, may succeed without anybody changing anything.
+    pub fn may_retry(&self) -> bool {
+        matches!(self, Self::Network { .. })
+    }
+
+    /// Returns the error that a [`BlobReader`](crate::BlobReader) or [`BlobWriter`](crate::BlobWriter) reported as an I/O error.
+    pub fn of_io(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// Wraps into an I/O error that [`of_io`](Self::of_io) opens again.
+    pub fn into_io(self) -> io::Error {
+        let kind = match &self {
+            Self::NotFound { .. } => io::ErrorKind::NotFound,
+            Self::Unauthorized { .. } | Self::Denied { .. } => io::ErrorKind::PermissionDenied,
+            Self::Mismatch { .. } | Self::Malformed { .. } => io::ErrorKind::InvalidData,
+            Self::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Self::Network { .. } => io::ErrorKind::Other,
+            Self::Io { source, .. } => source.kind(),
+        };
+        io::Error::new(kind, self)
+    }
+
+    /// Takes an I/O error from a reader or writer that may wrap one of ours.
+    pub(crate) fn from_io(error: io::Error, action: &'static str, path: &Path) -> Self {
+        match Self::of_io(&error) {
+            Some(inner) => inner.clone(),
+            None => Self::io(action, path)(error),
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            action,
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+
+    pub(crate) fn malformed(what: impl Into<Box<str>>, reason: impl Into<Box<str>>) -> Self {
+        Self::Malformed {
+            what: what.into(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<Box<str>>) -> Self {
+        Self::Unsupported { what: what.into() }
+    }
+}
+
+/// How content differs from its descriptor.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// Other content.
+    #[error("has digest {actual}, not {expected}")]
+    Digest {
+        /// What the descriptor or the registry promised.
+        expected: Digest,
+        /// What was computed.
+        actual: Digest,
+    },
+
+    /// The other side announces another length.
+    #[error("is announced with {actual} octets, not {expected}")]
+    Size {
+        /// What the descriptor promised.
+        expected: u64,
+        /// What was announced.
+        actual: u64,
+    },
+
+    /// Fewer octets than promised.
+    #[error("ends after {actual} of {expected} octets")]
+    Truncated {
+        /// What the descriptor promised.
+        expected: u64,
+        /// What there was.
+        actual: u64,
+    },
+
+    /// More octets than promised.
+    #[error("is longer than {expected} octets")]
+    TooLong {
+        /// What the descriptor promised.
+        expected: u64,
+    },
+
+    /// The receiving registry computed another digest or size.
+    #[error("was refused by the registry as not matching {expected}")]
+    Refused {
+        /// What was announced to the registry.
+        expected: Digest,
+    },
+}
+
+/// What happened to a request that did not get its answer.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The answer was not the one asked for.
+    #[error("the registry answered {status}{}{detail}", if detail.is_empty() { "" } else { ": " })]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// Error code and message out of the answer's body.
+        detail: Box<str>,
+    },
+
+    /// The connection could not be made, or broke.
+    #[error("the connection failed")]
+    Transport(#[source] Arc<dyn std::error::Error + Send + Sync>),
+
+    /// Nothing moved for too long.
+    #[error("no data moved for {seconds} seconds")]
+    Stalled {
+        /// The limit.
+        seconds: u64,
+    },
+
+    /// The registry asks for a pause that is longer than the operation may wait.
+    #[error("the registry asks to wait {seconds} seconds")]
+    Busy {
+        /// What it asks for.
+        seconds: u64,
+    },
+
+    /// The registry forgot an upload after it had acknowledged a part: the blob must be written from its start.
+    #[error("the registry lost the upload after {acknowledged} octets")]
+    UploadLost {
+        /// How much had been acknowledged.
+        acknowledged: u64,
+    },
+}

@@ -1,0 +1,524 @@
+//! One HTTP request and its answer: redirects, TLS, time limits. No retry, no login.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
+use reqwest::{Method, StatusCode, Url};
+
+use crate::error::{Error, Failure};
+use crate::retry;
+
+/// How servers are trusted, and how we prove who we are to them.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Certificate authorities in PEM, trusted beside the platform's.
+    pub authorities: Vec<PathBuf>,
+    /// Our own certificate chain and key, both in PEM. Shown to the registry only, never to the target of a redirect.
+    pub client: Option<ClientCertificate>,
+}
+
+impl Tls {
+    /// Returns whether anything was asked for.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.authorities.is_empty() || self.client.is_some()
+    }
+}
+
+/// A client certificate on disk.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// The chain, in PEM.
+    pub chain: PathBuf,
+    /// The private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// Forward proxies, as `HTTP_PROXY` and its siblings describe them. Loopback is never proxied.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// For `http` URLs.
+    pub http: Option<Box<str>>,
+    /// For `https` URLs.
+    pub https: Option<Box<str>>,
+    /// Hosts, domains and networks that are reached directly, separated by commas.
+    pub except: Box<str>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HttpOptions {
+    pub(crate) tls: Tls,
+    pub(crate) proxies: Proxies,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// The connections. TLS is set up when first needed, so that plain HTTP works on machines without certificates.
+pub(crate) struct Http {
+    options: HttpOptions,
+    plain: reqwest::Client,
+    to_registry: OnceLock<reqwest::Client>,
+    to_others: OnceLock<reqwest::Client>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+/// A request that can be sent any number of times.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Bytes) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// Returns method, host and path, as errors name a request. Never the query, which may hold signatures.
+    pub(crate) fn name(&self) -> Box<str> {
+        format!("{} {}", self.method, place(&self.url)).into()
+    }
+}
+
+/// Returns host and path of a URL.
+pub(crate) fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url
+        .port()
+        .map(|port| format!(":{port}"))
+        .unwrap_or_default();
+    format!("{host}{port}{}", url.path())
+}
+
+/// A failure of one attempt.
+#[derive(Debug)]
+pub(crate) enum Setback {
+    /// Another attempt may succeed.
+    Transient {
+        failure: Failure,
+        retry_after: Option<Duration>,
+    },
+    /// It will not.
+    Final(Error),
+}
+
+impl Setback {
+    pub(crate) fn transient(failure: Failure) -> Self {
+        Self::Transient {
+            failure,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Http {
+    pub(crate) fn new(options: HttpOptions) -> Result<Self, Error> {
+        // Trusts nobody, and therefore cannot fail for want of certificates; `client` never hands it an https URL.
+        let plain = builder(&options)?
+            .tls_certs_only([])
+            .build()
+            .map_err(|error| Error::malformed("HTTP configuration", describe(&error)))?;
+        Ok(Self {
+            options,
+            plain,
+            to_registry: OnceLock::new(),
+            to_others: OnceLock::new(),
+        })
+    }
+
+    /// Sends a request once, and follows redirects.
+    ///
+    /// `authorization` and the client certificate reach the origin of `home` only, whatever the answers say.
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        home: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Setback> {
+        let mut url = call.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let answer = self.send_to(&url, call, home, authorization).await?;
+            let Some(next) = redirect(&answer, call)? else {
+                return Ok(answer);
+            };
+            let next = resolve(&url, &next)?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(Error::malformed(
+                    format!("redirect from {}", place(&url)),
+                    "it leaves https",
+                )
+                .into());
+            }
+            url = next;
+        }
+        let reason = format!("there are more than {MAX_REDIRECTS}");
+        Err(Error::malformed(
+            format!("chain of redirects from {}", place(&call.url)),
+            reason,
+        )
+        .into())
+    }
+
+    async fn send_to(
+        &self,
+        url: &Url,
+        call: &Call,
+        home: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Setback> {
+        let at_home = same_origin(url, home);
+        let mut request = self
+            .client(url, at_home)?
+            .request(call.method.clone(), url.clone())
+            .headers(call.headers.clone());
+        if let Some(authorization) = authorization.filter(|_| at_home) {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let moved = Arc::new(AtomicU64::new(0));
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_LENGTH, body.len());
+            if !body.is_empty() {
+                request = request.body(watched(body.clone(), Arc::clone(&moved)));
+            }
+        }
+        let mut sending = std::pin::pin!(request.send());
+        let mut seen = 0;
+        let response = loop {
+            match tokio::time::timeout(self.options.idle_timeout, &mut sending).await {
+                Ok(sent) => break sent.map_err(|error| setback(error, call))?,
+                Err(_) => {
+                    let now = moved.load(Ordering::Relaxed);
+                    if now == seen {
+                        return Err(Setback::transient(self.stalled()));
+                    }
+                    seen = now;
+                }
+            }
+        };
+        Ok(Answer {
+            response,
+            url: url.clone(),
+            idle_timeout: self.options.idle_timeout,
+        })
+    }
+
+    fn stalled(&self) -> Failure {
+        Failure::Stalled {
+            seconds: self.options.idle_timeout.as_secs(),
+        }
+    }
+
+    fn client(&self, url: &Url, at_home: bool) -> Result<&reqwest::Client, Error> {
+        if url.scheme() != "https" {
+            return Ok(&self.plain);
+        }
+        let slot = if at_home {
+            &self.to_registry
+        } else {
+            &self.to_others
+        };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = self.secured(at_home)?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    fn secured(&self, at_home: bool) -> Result<reqwest::Client, Error> {
+        let mut authorities = Vec::new();
+        for path in &self.options.tls.authorities {
+            let pem = read_pem(path)?;
+            let parsed = reqwest::Certificate::from_pem_bundle(&pem).ok();
+            let bundle = parsed.filter(|bundle| !bundle.is_empty()).ok_or_else(|| {
+                Error::malformed(
+                    format!("`{}`", path.display()),
+                    "it holds no certificate in PEM",
+                )
+            })?;
+            authorities.extend(bundle);
+        }
+        let mut builder = builder(&self.options)?.tls_certs_merge(authorities);
+        if let Some(client) = self.options.tls.client.as_ref().filter(|_| at_home) {
+            let mut pem = read_pem(&client.key)?;
+            pem.push(b'\n');
+            pem.extend_from_slice(&read_pem(&client.chain)?);
+            let identity = reqwest::Identity::from_pem(&pem);
+            zeroize::Zeroize::zeroize(&mut pem);
+            builder = builder.identity(identity.map_err(|_| {
+                let what = format!("client certificate `{}`", client.chain.display());
+                Error::malformed(what, "certificate and key cannot be read as PEM")
+            })?);
+        }
+        builder
+            .build()
+            .map_err(|error| Error::malformed("TLS configuration", describe(&error)))
+    }
+}
+
+/// An answer whose body has not been read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    response: reqwest::Response,
+    url: Url,
+    idle_timeout: Duration,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// Returns what was asked last, after redirects.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Returns a header of which there is exactly one, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.response.headers().get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let values = self.response.headers().get_all(name);
+        values.iter().filter_map(|value| value.to_str().ok())
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        retry::retry_after(self.header(RETRY_AFTER.as_str())?, SystemTime::now())
+    }
+
+    /// Returns the length of the body as the header announces it; also for answers to HEAD.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        let text = self.header(CONTENT_LENGTH.as_str())?;
+        text.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| text.parse().ok())?
+    }
+
+    /// Reads the next piece of the body; nothing at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| Failure::Transport(Arc::new(error.without_url()))),
+            Err(_) => Err(Failure::Stalled {
+                seconds: self.idle_timeout.as_secs(),
+            }),
+        }
+    }
+
+    /// Reads the whole body; `None` if it is longer than `limit`.
+    pub(crate) async fn body(&mut self, limit: usize) -> Result<Option<Bytes>, Failure> {
+        if self.content_length().is_some_and(|len| len > limit as u64) {
+            return Ok(None);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len().saturating_add(chunk.len()) > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body.freeze()))
+    }
+}
+
+/// Returns whether two URLs have the same scheme, host and port.
+pub(crate) fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str().is_some()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Resolves a `Location`, which may be relative.
+pub(crate) fn resolve(base: &Url, location: &str) -> Result<Url, Error> {
+    let refuse =
+        |reason: &str| Error::malformed(format!("`Location` from {}", place(base)), reason);
+    if location.len() > MAX_LOCATION_LEN {
+        return Err(refuse("it is too long"));
+    }
+    let url = base.join(location).map_err(|_| refuse("it is no URL"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(refuse("it is not http or https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse("it contains credentials"));
+    }
+    Ok(url)
+}
+
+/// Most redirects that one request follows.
+pub(crate) const MAX_REDIRECTS: usize = 5;
+/// Longest URL that a server may send us to; signed URLs of object stores take two thousand octets.
+const MAX_LOCATION_LEN: usize = 16 * 1024;
+/// Largest piece in which a body is handed to the connection; progress is counted in these.
+const PIECE: usize = 64 * 1024;
+const MAX_PEM_LEN: u64 = 4 * 1024 * 1024;
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("sealift/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(options.connect_timeout)
+        // The environment is the caller's to read.
+        .no_proxy();
+    let proxies = &options.proxies;
+    let except = reqwest::NoProxy::from_string(&format!("{LOOPBACK},{}", proxies.except));
+    let refuse = |_| Error::malformed("proxy address", "it is no URL");
+    if let Some(url) = &proxies.http {
+        builder = builder.proxy(
+            reqwest::Proxy::http(&**url)
+                .map_err(refuse)?
+                .no_proxy(except.clone()),
+        );
+    }
+    if let Some(url) = &proxies.https {
+        builder = builder.proxy(
+            reqwest::Proxy::https(&**url)
+                .map_err(refuse)?
+                .no_proxy(except),
+        );
+    }
+    Ok(builder)
+}
+
+fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    use std::io::Read as _;
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut pem = Vec::new();
+    file.take(MAX_PEM_LEN)
+        .read_to_end(&mut pem)
+        .map_err(Error::io("read", path))?;
+    Ok(pem)
+}
+
+/// Hands out a body in pieces and counts them.
+fn watched(body: Bytes, moved: Arc<AtomicU64>) -> reqwest::Body {
+    let pieces = (0..body.len()).step_by(PIECE).map(move |start| {
+        moved.fetch_add(1, Ordering::Relaxed);
+        let end = start.saturating_add(PIECE).min(body.len());
+        Ok::<_, std::convert::Infallible>(body.slice(start..end))
+    });
+    reqwest::Body::wrap_stream(stream::iter(pieces))
+}
+
+/// Returns where a redirect leads; only requests without effect follow the kinds that change the method.
+fn redirect(answer: &Answer, call: &Call) -> Result<Option<String>, Setback> {
+    let follows = match answer.response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
+            matches!(call.method, Method::GET | Method::HEAD)
+        }
+        _ => false,
+    };
+    if !follows {
+        return Ok(None);
+    }
+    let location = answer.header(LOCATION.as_str()).ok_or_else(|| {
+        Error::malformed(
+            format!("redirect from {}", place(&answer.url)),
+            "it has no `Location`",
+        )
+    })?;
+    Ok(Some(location.to_owned()))
+}
+
+fn setback(error: reqwest::Error, call: &Call) -> Setback {
+    // The URL may hold a signature; the request is named by host and path.
+    let error = error.without_url();
+    let hopeless = error.is_builder() || certificate_fault(&error);
+    let failure = Failure::Transport(Arc::new(error));
+    if hopeless {
+        Setback::Final(Error::Network {
+            request: call.name(),
+            attempts: 1,
+            failure,
+        })
+    } else {
+        Setback::transient(failure)
+    }
+}
+
+/// Returns whether TLS failed for a reason that stays.
+fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> bool {
+    find_tls(error).is_some_and(|error| {
+        !matches!(
+            error,
+            rustls::Error::PeerMisbehaved(_)
+                | rustls::Error::AlertReceived(rustls::AlertDescription::InternalError)
+        )
+    })
+}
+
+/// Returns whether the other side does not speak TLS at all.
+pub(crate) fn speaks_no_tls(failure: &Failure) -> bool {
+    let Failure::Transport(error) = failure else {
+        return false;
+    };
+    matches!(find_tls(&**error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Finds the TLS error among the causes. I/O errors hide their payload from `source`, hence the second way.
+fn find_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let hidden = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .map(|inner| inner as &(dyn std::error::Error + 'static));
+        next = hidden.or_else(|| error.source());
+    }
+    None
+}
+
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

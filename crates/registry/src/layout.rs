@@ -1,0 +1,220 @@
+//! An OCI layout as a source: a directory, or the same in a tar file (image-spec, `image-layout.md`).
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN};
+
+use crate::client::{blob_what, manifest_what};
+use crate::error::{Error, Mismatch};
+use crate::image_ref::LayoutName;
+use crate::layout_index::{self, Choice, LayoutIndex};
+use crate::manifest::RawManifest;
+use crate::source::{BlobReader, Source};
+use crate::tar_index::TarIndex;
+
+/// An image in a layout.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    store: Store,
+    name: Option<LayoutName>,
+}
+
+#[derive(Debug)]
+enum Store {
+    Directory(PathBuf),
+    Archive(TarIndex),
+}
+
+impl Layout {
+    pub(crate) fn open(dir: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
+        if !dir.is_dir() {
+            return Err(Error::NotFound {
+                what: "OCI layout".into(),
+                place: dir.to_string_lossy().into(),
+            });
+        }
+        Self::of(Store::Directory(dir.to_owned()), name)
+    }
+
+    pub(crate) fn open_archive(file: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
+        Self::of(Store::Archive(TarIndex::open(file)?), name)
+    }
+
+    fn of(store: Store, name: Option<LayoutName>) -> Result<Self, Error> {
+        let marker = store.read(MARKER, MAX_MARKER_LEN)?;
+        let marker =
+            marker.ok_or_else(|| Error::malformed(store.what(), "it has no `oci-layout`"))?;
+        check_marker(&marker).map_err(|reason| Error::malformed(store.what(), reason))?;
+        Ok(Self { store, name })
+    }
+
+    pub(crate) fn index(&self) -> Result<LayoutIndex, Error> {
+        let octets = self.store.read(INDEX, layout_index::MAX_LEN as u64)?;
+        let octets =
+            octets.ok_or_else(|| Error::malformed(self.store.what(), "it has no `index.json`"))?;
+        LayoutIndex::parse(&octets).map_err(|reason| {
+            Error::malformed(format!("`index.json` of {}", self.store.what()), reason)
+        })
+    }
+}
+
+impl Source for Layout {
+    fn root(&self) -> Result<RawManifest, Error> {
+        let descriptor =
+            self.index()?
+                .choose(self.name.as_ref())
+                .map_err(|choice| match choice {
+                    Choice::NotFound(what) => Error::NotFound {
+                        what: what.into(),
+                        place: self.store.place().into(),
+                    },
+                    Choice::Malformed(reason) => {
+                        Error::malformed(format!("`index.json` of {}", self.store.what()), reason)
+                    }
+                })?;
+        self.manifest(&descriptor)
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        let what = manifest_what(&descriptor.digest().to_string());
+        if descriptor.size() > MAX_DOCUMENT_LEN as u64 {
+            return Err(Error::malformed(
+                what,
+                format!("it is longer than {MAX_DOCUMENT_LEN} octets"),
+            ));
+        }
+        let mut octets = Vec::new();
+        self.blob(descriptor)?
+            .read_to_end(&mut octets)
+            .map_err(|error| Error::from_io(error, "read", self.store.path()))?;
+        let digest = descriptor.digest().clone();
+        RawManifest::typed(
+            Bytes::from(octets),
+            digest,
+            Some(descriptor.media_type()),
+            &what,
+        )
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        let digest = descriptor.digest();
+        let (reader, actual) =
+            self.store
+                .open(&blob_name(digest))?
+                .ok_or_else(|| Error::NotFound {
+                    what: blob_what(digest).into(),
+                    place: self.store.place().into(),
+                })?;
+        if actual != descriptor.size() {
+            return Err(Error::Mismatch {
+                what: blob_what(digest).into(),
+                place: self.store.place().into(),
+                mismatch: Mismatch::Size {
+                    expected: descriptor.size(),
+                    actual,
+                },
+            });
+        }
+        Ok(BlobReader::new(reader, descriptor, self.store.place()))
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+type Opened = (Box<dyn Read + Send>, u64);
+
+impl Store {
+    fn open(&self, name: &str) -> Result<Option<Opened>, Error> {
+        match self {
+            Self::Archive(index) => Ok(index
+                .member(name)?
+                .map(|(section, len)| -> Opened { (Box::new(section), len) })),
+            Self::Directory(dir) => {
+                let path = dir.join(name);
+                // Asked before opening, because opening a named pipe would wait for its writer.
+                match std::fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_file() => {}
+                    Ok(_) => {
+                        return Err(Error::malformed(
+                            format!("`{}`", path.display()),
+                            "it is not a regular file",
+                        ));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(Error::io("open", &path)(error)),
+                }
+                let file = File::open(&path).map_err(Error::io("open", &path))?;
+                let len = file.metadata().map_err(Error::io("open", &path))?.len();
+                Ok(Some((Box::new(file), len)))
+            }
+        }
+    }
+
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>, Error> {
+        let Some((reader, _)) = self.open(name)? else {
+            return Ok(None);
+        };
+        let mut octets = Vec::new();
+        reader
+            .take(limit + 1)
+            .read_to_end(&mut octets)
+            .map_err(Error::io("read", &self.path().join(name)))?;
+        if octets.len() as u64 > limit {
+            let what = format!("`{name}` of {}", self.what());
+            return Err(Error::malformed(
+                what,
+                format!("it is longer than {limit} octets"),
+            ));
+        }
+        Ok(Some(octets.into()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Directory(dir) => dir,
+            Self::Archive(index) => index.path(),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.path().to_string_lossy().into_owned()
+    }
+
+    fn what(&self) -> String {
+        format!("OCI layout `{}`", self.place())
+    }
+}
+
+/// Checks the file that marks a layout.
+pub(crate) fn check_marker(octets: &[u8]) -> Result<(), String> {
+    #[derive(serde::Deserialize)]
+    struct Marker {
+        #[serde(rename = "imageLayoutVersion")]
+        version: String,
+    }
+    let marker: Marker =
+        serde_json::from_slice(octets).map_err(|_| "its `oci-layout` is broken".to_owned())?;
+    if marker.version == "1.0.0" {
+        Ok(())
+    } else {
+        let version = sealift_oci::json::excerpt(&marker.version);
+        Err(format!(
+            "its version is `{version}`, and only `1.0.0` is known"
+        ))
+    }
+}
+
+/// Returns the path of a blob within a layout.
+pub(crate) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm(), digest.hex())
+}
+
+pub(crate) const MARKER: &str = "oci-layout";
+pub(crate) const MARKER_CONTENT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const INDEX: &str = "index.json";
+pub(crate) const MAX_MARKER_LEN: u64 = 4096;

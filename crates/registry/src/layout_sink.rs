@@ -1,0 +1,212 @@
+//! An OCI layout directory as a destination.
+//!
+//! Blobs are written under hidden names, synced and renamed; `index.json` is replaced last, under a lock that lets
+//! several processes add images to one layout. Whatever happens before that, no image changes.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sealift_oci::Digest;
+
+use crate::client::manifest_what;
+use crate::error::{Error, Mismatch};
+use crate::image_ref::LayoutName;
+use crate::layout::{INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_LEN, blob_name, check_marker};
+use crate::layout_index::{self, LayoutIndex};
+use crate::manifest::RawManifest;
+use crate::sink::{BlobWriter, Draft, Sink};
+use crate::spool::{Spool, folder_of, sync_folder, temporary};
+
+/// A layout that an image is being written to.
+#[derive(Debug)]
+pub(crate) struct LayoutSink {
+    shared: Arc<Shared>,
+    name: Option<LayoutName>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    /// Folders with new blobs whose names have not been synced.
+    dirty: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl LayoutSink {
+    /// Checks that the directory is a layout, or can become one; nothing is written yet.
+    pub(crate) fn open(dir: &Path, name: Option<LayoutName>) -> Result<Self, Error> {
+        match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("open", dir)(error)),
+            Ok(mut entries) => match File::open(dir.join(MARKER)) {
+                Ok(marker) => {
+                    let mut octets = Vec::new();
+                    io::Read::read_to_end(&mut io::Read::take(marker, MAX_MARKER_LEN), &mut octets)
+                        .map_err(Error::io("read", &dir.join(MARKER)))?;
+                    check_marker(&octets).map_err(|reason| {
+                        Error::malformed(format!("OCI layout `{}`", dir.display()), reason)
+                    })?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if entries.next().is_some() {
+                        return Err(Error::unsupported(format!(
+                            "`{}` holds files but is not an OCI layout; choose an empty or new directory",
+                            dir.display()
+                        )));
+                    }
+                }
+                Err(error) => return Err(Error::io("open", &dir.join(MARKER))(error)),
+            },
+        }
+        Ok(Self {
+            shared: Arc::new(Shared {
+                dir: dir.to_owned(),
+                dirty: Mutex::default(),
+            }),
+            name,
+        })
+    }
+}
+
+impl Sink for LayoutSink {
+    fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        self.shared.has_blob(digest, size)
+    }
+
+    fn blob(&self, _size: Option<u64>) -> Result<BlobWriter, Error> {
+        Ok(BlobWriter::new(BlobDraft {
+            spool: Spool::new(&self.shared.prepare()?)?,
+            shared: Arc::clone(&self.shared),
+        }))
+    }
+
+    fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
+        let size = manifest.bytes.len() as u64;
+        let mut spool = Spool::new(&self.shared.prepare()?)?;
+        spool.append(&manifest.bytes)?;
+        self.shared.keep(spool, &manifest.digest, size)
+    }
+
+    fn finish(&self, root: &RawManifest) -> Result<(), Error> {
+        if let Some(expected) = self.name.as_ref().and_then(LayoutName::digest)
+            && expected != root.digest
+        {
+            return Err(Error::Mismatch {
+                what: manifest_what(&expected.to_string()).into(),
+                place: self.shared.dir.to_string_lossy().into(),
+                mismatch: Mismatch::Digest {
+                    expected,
+                    actual: root.digest.clone(),
+                },
+            });
+        }
+        if !self.has_blob(&root.digest, root.bytes.len() as u64)? {
+            self.put_manifest(root)?;
+        }
+        self.shared.sync_blobs()?;
+        self.shared.enter(root, self.name.as_ref())
+    }
+}
+
+impl Shared {
+    /// Makes the directory a layout without images, if it is not one; returns where blobs are spooled.
+    fn prepare(&self) -> Result<PathBuf, Error> {
+        let blobs = self.dir.join("blobs");
+        fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
+        let marker = self.dir.join(MARKER);
+        if !marker.exists() {
+            let mut file = temporary(&self.dir)?;
+            file.write_all(MARKER_CONTENT)
+                .map_err(Error::io("write", &marker))?;
+            file.as_file()
+                .sync_all()
+                .map_err(Error::io("write", &marker))?;
+            match file.persist_noclobber(&marker) {
+                Ok(_) => {}
+                // Another writer was faster; what it wrote is the same.
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("write", &marker)(error.error)),
+            }
+        }
+        Ok(blobs)
+    }
+
+    fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let path = self.dir.join(blob_name(digest));
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("open", &path)(error)),
+        }
+    }
+
+    fn keep(&self, spool: Spool, digest: &Digest, size: u64) -> Result<(), Error> {
+        let file = spool.finish(digest, size)?;
+        let path = self.dir.join(blob_name(digest));
+        let folder = folder_of(&path);
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        // What is there may be damaged; what we have was just verified.
+        file.persist(&path)
+            .map_err(|error| Error::io("write", &path)(error.error))?;
+        let mut dirty = self.dirty.lock().unwrap_or_else(PoisonError::into_inner);
+        dirty.insert(folder.to_owned());
+        Ok(())
+    }
+
+    fn sync_blobs(&self) -> Result<(), Error> {
+        let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in &dirty {
+            sync_folder(folder)?;
+        }
+        sync_folder(&self.dir.join("blobs"))
+    }
+
+    fn enter(&self, root: &RawManifest, name: Option<&LayoutName>) -> Result<(), Error> {
+        let path = self.dir.join(INDEX);
+        // The marker never changes, so it can carry the lock; released when the file is closed.
+        let marker = self.dir.join(MARKER);
+        let lock = File::open(&marker).map_err(Error::io("open", &marker))?;
+        lock.lock().map_err(Error::io("lock", &marker))?;
+        let mut index = match File::open(&path) {
+            Ok(file) => {
+                let mut octets = Vec::new();
+                io::Read::read_to_end(
+                    &mut io::Read::take(file, layout_index::MAX_LEN as u64 + 1),
+                    &mut octets,
+                )
+                .map_err(Error::io("read", &path))?;
+                LayoutIndex::parse(&octets)
+                    .map_err(|reason| Error::malformed(format!("`{}`", path.display()), reason))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => LayoutIndex::empty(),
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        index.enter(root, name);
+        let mut file = temporary(&self.dir)?;
+        file.write_all(&index.render())
+            .map_err(Error::io("write", &path))?;
+        file.as_file()
+            .sync_all()
+            .map_err(Error::io("write", &path))?;
+        file.persist(&path)
+            .map_err(|error| Error::io("write", &path)(error.error))?;
+        sync_folder(&self.dir)
+    }
+}
+
+struct BlobDraft {
+    spool: Spool,
+    shared: Arc<Shared>,
+}
+
+impl Draft for BlobDraft {
+    fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
+        self.spool.append(octets)
+    }
+
+    fn commit(self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
+        self.shared.keep(self.spool, digest, size)
+    }
+}

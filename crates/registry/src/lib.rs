@@ -1,0 +1,45 @@
+//! How blobs and manifests move: registries, OCI layouts, archives.
+//!
+//! [`Transport`] opens a [`Source`] or a [`Sink`] for an [`ImageRef`]; both are blocking and stream. Whatever is read is
+//! verified against its descriptor, whatever is written becomes visible whole or not at all. The client follows the
+//! OCI distribution specification v1.1, the layouts the image specification v1.1 (`image-layout.md`).
+
+mod answer;
+mod archive_sink;
+mod auth_file;
+mod challenge;
+mod client;
+mod credentials;
+mod docker_archive;
+mod download;
+mod error;
+mod http;
+mod image_ref;
+mod layout;
+mod layout_index;
+mod layout_sink;
+mod login;
+mod manifest;
+mod remote;
+mod retry;
+mod secret;
+mod sink;
+mod source;
+mod spool;
+mod tar_index;
+mod transport;
+mod upload;
+
+pub use auth_file::{AuthFile, AuthFileError, Place};
+pub use challenge::{Challenge, ChallengeError};
+pub use client::{Client, Options};
+pub use credentials::{Credential, Credentials, Environment, HelperName};
+pub use error::{Error, Failure, Mismatch};
+pub use http::{ClientCertificate, Proxies, Tls};
+pub use image_ref::{ImageRef, ImageRefError, LayoutName};
+pub use manifest::RawManifest;
+pub use retry::RetryPolicy;
+pub use secret::Secret;
+pub use sink::{BlobWriter, Sink};
+pub use source::{BlobReader, Source};
+pub use transport::Transport;

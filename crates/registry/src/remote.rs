@@ -1,0 +1,326 @@
+//! Source and sink at a registry: the bridge between blocking callers and the async client.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use sealift_oci::{Descriptor, Digest, Reference};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::Client;
+use crate::download::Download;
+use crate::error::{Error, Mismatch};
+use crate::login::Access;
+use crate::manifest::RawManifest;
+use crate::sink::{BlobWriter, Draft, Sink};
+use crate::source::{BlobReader, Source};
+use crate::upload::Upload;
+
+/// An image at a registry, to read or to write.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    client: Client,
+    runtime: Handle,
+    reference: Reference,
+}
+
+impl Remote {
+    pub(crate) fn new(client: Client, runtime: Handle, reference: Reference) -> Self {
+        Self {
+            client,
+            runtime,
+            reference,
+        }
+    }
+
+    fn place(&self) -> String {
+        format!(
+            "{}/{}",
+            self.reference.registry(),
+            self.reference.repository()
+        )
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({})", self.reference)
+    }
+}
+
+impl Source for Remote {
+    fn root(&self) -> Result<RawManifest, Error> {
+        self.runtime.block_on(self.client.manifest(&self.reference))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        self.runtime
+            .block_on(self.client.child(&self.reference, descriptor))
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        let mut download = self.runtime.block_on(async {
+            let repository = self
+                .client
+                .repository(&self.reference, Access::Pull)
+                .await?;
+            Download::open(&self.client, repository, descriptor).await
+        })?;
+        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        // Ends when the blob does, when it fails, or when the reader is dropped.
+        self.runtime.spawn(async move {
+            loop {
+                let item = download.next().await;
+                let last = !matches!(item, Ok(Some(_)));
+                if sender.send(item).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        let stream = Incoming {
+            receiver,
+            chunk: Bytes::new(),
+            ended: false,
+        };
+        Ok(BlobReader::new(Box::new(stream), descriptor, self.place()))
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+impl Sink for Remote {
+    fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        self.runtime
+            .block_on(self.client.has_blob(&self.reference, digest, size))
+    }
+
+    fn blob(&self, _size: Option<u64>) -> Result<BlobWriter, Error> {
+        let repository = self
+            .runtime
+            .block_on(self.client.repository(&self.reference, Access::PullPush))?;
+        let upload = Upload::new(&self.client, repository);
+        let (orders, inbox) = mpsc::channel(1);
+        let (gone, ended) = std::sync::mpsc::channel();
+        let failed = Arc::new(OnceLock::new());
+        self.runtime
+            .spawn(serve(upload, inbox, Arc::clone(&failed), gone));
+        Ok(BlobWriter::new(Outgoing {
+            runtime: self.runtime.clone(),
+            orders: Some(orders),
+            permit: None,
+            buffer: BytesMut::new(),
+            chunk_size: self.client.chunk_size(),
+            failed,
+            ended,
+        }))
+    }
+
+    fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
+        self.runtime
+            .block_on(self.client.put_manifest(&self.reference, None, manifest))
+    }
+
+    fn finish(&self, root: &RawManifest) -> Result<(), Error> {
+        if let Some(expected) = self.reference.digest()
+            && *expected != root.digest
+        {
+            return Err(Error::Mismatch {
+                what: crate::client::manifest_what(&expected.to_string()).into(),
+                place: self.place().into(),
+                mismatch: Mismatch::Digest {
+                    expected: expected.clone(),
+                    actual: root.digest.clone(),
+                },
+            });
+        }
+        let tag = match (self.reference.tag(), self.reference.digest()) {
+            (Some(tag), _) => Some(tag),
+            (None, Some(_)) => None,
+            (None, None) => Some(Reference::DEFAULT_TAG),
+        };
+        self.runtime
+            .block_on(self.client.put_manifest(&self.reference, tag, root))
+    }
+}
+
+/// The blocking end of a download.
+struct Incoming {
+    receiver: mpsc::Receiver<Result<Option<Bytes>, Error>>,
+    chunk: Bytes,
+    ended: bool,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() && !self.ended {
+            match self.receiver.blocking_recv() {
+                Some(Ok(Some(chunk))) => self.chunk = chunk,
+                Some(Ok(None)) => self.ended = true,
+                Some(Err(error)) => return Err(error.into_io()),
+                // The runtime went away under us; that must not look like the end.
+                None => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::BrokenPipe,
+                        "transfer was stopped",
+                    ));
+                }
+            }
+        }
+        let len = self.chunk.len().min(buf.len());
+        if let Some(target) = buf.get_mut(..len) {
+            self.chunk.copy_to_slice(target);
+        }
+        Ok(len)
+    }
+}
+
+enum Order {
+    Chunk(Bytes),
+    Commit {
+        tail: Bytes,
+        digest: Digest,
+        size: u64,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+}
+
+/// The blocking end of an upload. Holds one chunk while another is under way.
+struct Outgoing {
+    runtime: Handle,
+    orders: Option<mpsc::Sender<Order>>,
+    /// Leave to fill the buffer: the chunk before it is being sent, none is queued.
+    permit: Option<mpsc::OwnedPermit<Order>>,
+    buffer: BytesMut,
+    chunk_size: usize,
+    failed: Arc<OnceLock<Error>>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+impl Outgoing {
+    fn stopped(&self) -> Error {
+        self.failed
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Error::Network {
+                request: "upload".into(),
+                attempts: 1,
+                failure: crate::error::Failure::Transport(Arc::new(io::Error::new(
+                    io::ErrorKind::BrokenPipe,
+                    "transfer was stopped",
+                ))),
+            })
+    }
+
+    fn permit(&mut self) -> Result<(), Error> {
+        if self.permit.is_none() {
+            let orders = self.orders.clone().ok_or_else(|| self.stopped())?;
+            let permit = self.runtime.block_on(orders.reserve_owned());
+            self.permit = Some(permit.map_err(|_| self.stopped())?);
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), Error> {
+        self.permit()?;
+        match self.permit.take() {
+            Some(permit) => {
+                permit.send(order);
+                Ok(())
+            }
+            None => Err(self.stopped()),
+        }
+    }
+}
+
+impl Draft for Outgoing {
+    fn append(&mut self, mut octets: &[u8]) -> Result<(), Error> {
+        while !octets.is_empty() {
+            if let Some(error) = self.failed.get() {
+                return Err(error.clone());
+            }
+            self.permit()?;
+            let room = self.chunk_size - self.buffer.len();
+            let (now, later) = octets.split_at_checked(room).unwrap_or((octets, &[]));
+            self.buffer.extend_from_slice(now);
+            octets = later;
+            // A chunk goes out when more follows; the last one closes the upload, so that small blobs go in one request.
+            if self.buffer.len() == self.chunk_size && !octets.is_empty() {
+                let chunk = std::mem::take(&mut self.buffer).freeze();
+                self.order(Order::Chunk(chunk))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(mut self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
+        let (reply, outcome) = oneshot::channel();
+        let tail = std::mem::take(&mut self.buffer).freeze();
+        self.order(Order::Commit {
+            tail,
+            digest: digest.clone(),
+            size,
+            reply,
+        })?;
+        match self.runtime.block_on(outcome) {
+            Ok(result) => result,
+            Err(_) => Err(self.stopped()),
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Closing the channel tells the task to cancel the session; wait, or the process may end before that is sent.
+        self.permit = None;
+        self.orders = None;
+        let _ = self.ended.recv_timeout(CANCEL_TIMEOUT);
+    }
+}
+
+/// Carries out the orders of one [`Outgoing`].
+async fn serve(
+    mut upload: Upload,
+    mut inbox: mpsc::Receiver<Order>,
+    failed: Arc<OnceLock<Error>>,
+    gone: std::sync::mpsc::Sender<()>,
+) {
+    while let Some(order) = inbox.recv().await {
+        match order {
+            Order::Chunk(chunk) => {
+                if let Err(error) = upload.append(chunk).await {
+                    let _ = failed.set(error);
+                    break;
+                }
+            }
+            Order::Commit {
+                tail,
+                digest,
+                size,
+                reply,
+            } => {
+                let outcome = upload.finish(tail, &digest, size).await;
+                if outcome.is_err() {
+                    cancel(&mut upload).await;
+                }
+                let _ = reply.send(outcome);
+                return;
+            }
+        }
+    }
+    drop(inbox);
+    cancel(&mut upload).await;
+    drop(gone);
+}
+
+async fn cancel(upload: &mut Upload) {
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, upload.cancel()).await;
+}
+
+/// Pieces of a blob that wait for their reader.
+const READ_AHEAD: usize = 16;
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,290 @@
+use std::fmt;
+use std::io::{self, Read};
+
+use sealift_oci::{Descriptor, Digest, Hasher};
+
+use crate::error::{Error, Mismatch};
+use crate::manifest::RawManifest;
+
+/// Where an image is read from. Blocking: never call it on an async worker.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Fetches the manifest or index that the reference names.
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn root(&self) -> Result<RawManifest, Error>;
+
+    /// Fetches a manifest or index by its descriptor; size and digest are verified.
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error>;
+
+    /// Opens a blob; size and digest are verified while it is read.
+    ///
+    /// # Errors
+    /// Any [`Error`]; a blob that is known to be absent or of another size is refused here, not on the first read.
+    fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error>;
+
+    /// Returns whether everything comes from this machine's disk.
+    fn is_local(&self) -> bool;
+}
+
+/// A blob that is verified while it is read.
+///
+/// The last octets are released only when size and digest are right, so whoever has read as much as the descriptor
+/// promises has read the right blob. An error is sticky and never turns into end of file; it wraps an [`Error`], see
+/// [`Error::of_io`].
+pub struct BlobReader {
+    inner: Box<dyn Read + Send>,
+    expected: Digest,
+    size: u64,
+    read: u64,
+    check: Check,
+    failed: Option<Error>,
+    place: Box<str>,
+}
+
+enum Check {
+    Digest(Hasher),
+    SizeOnly,
+    Done,
+}
+
+impl BlobReader {
+    /// Reads a blob out of `inner`; `place` names it in errors.
+    pub fn new(
+        inner: Box<dyn Read + Send>,
+        descriptor: &Descriptor,
+        place: impl Into<Box<str>>,
+    ) -> Self {
+        let expected = descriptor.digest().clone();
+        Self {
+            inner,
+            check: Check::Digest(Hasher::new(expected.algorithm())),
+            expected,
+            size: descriptor.size(),
+            read: 0,
+            failed: None,
+            place: place.into(),
+        }
+    }
+
+    /// Leaves the digest unchecked, for a source that the caller vouches for. The size is still checked.
+    ///
+    /// Works only before the first octet is read.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        if self.read == 0 && matches!(self.check, Check::Digest(_)) {
+            self.check = Check::SizeOnly;
+        }
+        self
+    }
+
+    /// Returns the length the blob must have.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn fill(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        let left = self.size - self.read;
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+        let wanted = buf.get_mut(..len).unwrap_or_default();
+        let len = if wanted.is_empty() {
+            0
+        } else {
+            self.pull(wanted)?
+        };
+        if len == 0 && left > 0 {
+            return Err(self.mismatch(Mismatch::Truncated {
+                expected: self.size,
+                actual: self.read,
+            }));
+        }
+        if let (Check::Digest(hasher), Some(octets)) = (&mut self.check, buf.get(..len)) {
+            hasher.update(octets);
+        }
+        self.read += len as u64;
+        if self.read == self.size {
+            self.conclude()?;
+        }
+        Ok(len)
+    }
+
+    /// Checks that nothing follows, and the digest.
+    fn conclude(&mut self) -> Result<(), Error> {
+        let check = std::mem::replace(&mut self.check, Check::Done);
+        if matches!(check, Check::Done) {
+            return Ok(());
+        }
+        // The length first, because "longer" tells more than "different".
+        if self.pull(&mut [0])? > 0 {
+            return Err(self.mismatch(Mismatch::TooLong {
+                expected: self.size,
+            }));
+        }
+        if let Check::Digest(hasher) = check {
+            let actual = hasher.finish();
+            if actual != self.expected {
+                return Err(self.mismatch(Mismatch::Digest {
+                    expected: self.expected.clone(),
+                    actual,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.inner.read(buf) {
+                Ok(len) => return Ok(len),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(Error::from_io(error, "read", self.place.as_ref().as_ref()));
+                }
+            }
+        }
+    }
+
+    fn mismatch(&self, mismatch: Mismatch) -> Error {
+        Error::Mismatch {
+            what: crate::client::blob_what(&self.expected).into(),
+            place: self.place.clone(),
+            mismatch,
+        }
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into_io());
+        }
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        self.fill(buf).map_err(|error| {
+            self.failed = Some(error.clone());
+            error.into_io()
+        })
+    }
+}
+
+impl fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobReader({} from {})", self.expected, self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(content: &[u8], size: u64) -> Descriptor {
+        let media_type = "application/octet-stream".parse().unwrap();
+        Descriptor::new(media_type, Digest::sha256(content), size)
+    }
+
+    fn reader(content: &'static [u8], promised: &[u8], size: u64) -> BlobReader {
+        BlobReader::new(Box::new(content), &descriptor(promised, size), "here")
+    }
+
+    /// Reads in pieces of `step`; returns what was released, and the error twice.
+    fn drain(mut reader: BlobReader, step: usize) -> (Vec<u8>, Option<(String, String)>) {
+        let mut released = Vec::new();
+        let mut buf = vec![0; step];
+        loop {
+            match reader.read(&mut buf) {
+                Ok(0) => return (released, None),
+                Ok(len) => released.extend_from_slice(&buf[..len]),
+                Err(first) => {
+                    let second = reader.read(&mut buf).unwrap_err();
+                    let show = |error| Error::of_io(&error).unwrap().to_string();
+                    return (released, Some((show(first), show(second))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_is_sticky_and_the_last_octets_are_withheld() {
+        let digest = Digest::sha256(b"abcdef");
+        let other = Digest::sha256(b"abcdeX");
+        for (content, promised, size, step, released, message) in [
+            (
+                &b"abcdeX"[..],
+                &b"abcdef"[..],
+                6,
+                4,
+                &b"abcd"[..],
+                format!("has digest {other}, not {digest}"),
+            ),
+            (
+                b"abcdeX",
+                b"abcdef",
+                6,
+                1,
+                b"abcde",
+                format!("has digest {other}, not {digest}"),
+            ),
+            (
+                b"abcde",
+                b"abcdef",
+                6,
+                4,
+                b"abcde",
+                "ends after 5 of 6 octets".into(),
+            ),
+            (b"", b"abcdef", 6, 4, b"", "ends after 0 of 6 octets".into()),
+            (
+                b"abcdefg",
+                b"abcdef",
+                6,
+                4,
+                b"abcd",
+                "is longer than 6 octets".into(),
+            ),
+            (
+                b"abcdefg",
+                b"abcdefg",
+                6,
+                8,
+                b"",
+                "is longer than 6 octets".into(),
+            ),
+            (b"a", b"", 0, 1, b"", "is longer than 0 octets".into()),
+        ] {
+            let digest = Digest::sha256(promised);
+            let message = format!("blob `{digest}` at here {message}");
+            let outcome = drain(reader(content, promised, size), step);
+            assert_eq!(
+                outcome,
+                (released.to_vec(), Some((message.clone(), message))),
+                "{content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cut_of_the_reads_does_not_matter() {
+        for step in [1, 2, 5, 6, 7, 100] {
+            assert_eq!(
+                drain(reader(b"abcdef", b"abcdef", 6), step),
+                (b"abcdef".to_vec(), None)
+            );
+            assert_eq!(drain(reader(b"", b"", 0), step), (Vec::new(), None));
+        }
+    }
+
+    #[test]
+    fn a_trusting_reader_still_checks_the_size() {
+        assert_eq!(
+            drain(reader(b"abcdeX", b"abcdef", 6).trusting(), 4),
+            (b"abcdeX".to_vec(), None)
+        );
+        let (released, error) = drain(reader(b"abc", b"abcdef", 6).trusting(), 4);
+        assert_eq!(released, b"abc");
+        assert!(error.unwrap().0.ends_with("ends after 3 of 6 octets"));
+    }
+}
