@@ -329,9 +329,13 @@ impl Client {
         let status = answer.status();
         let complaint = Complaint::read(answer).await;
         match status {
-            404 => Error::NotFound {
+            404 if matches!(call.method, Method::GET | Method::HEAD) => Error::NotFound {
                 what: what.into(),
                 place: repository.to_string().into(),
+            },
+            404 if complaint.has("NAME_UNKNOWN") => Error::NotFound {
+                what: format!("repository `{}`", repository.name).into(),
+                place: repository.registry.clone(),
             },
             401 => {
                 self.0

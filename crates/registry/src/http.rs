@@ -1,6 +1,8 @@
 //! One HTTP request and its answer: redirects, TLS, time limits. No retry, no login.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -479,46 +481,53 @@ fn setback(error: reqwest::Error, call: &Call) -> Setback {
 }
 
 /// Returns whether TLS failed for a reason that stays.
-fn certificate_fault(error: &(dyn std::error::Error + 'static)) -> bool {
-    find_tls(error).is_some_and(|error| {
-        !matches!(
-            error,
-            rustls::Error::PeerMisbehaved(_)
-                | rustls::Error::AlertReceived(rustls::AlertDescription::InternalError)
-        )
+fn certificate_fault(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|error| match error.downcast_ref() {
+        None | Some(rustls::Error::PeerMisbehaved(_)) => false,
+        Some(rustls::Error::AlertReceived(alert)) => {
+            *alert != rustls::AlertDescription::InternalError
+        }
+        Some(_) => true,
     })
 }
 
-/// Returns whether the other side does not speak TLS at all.
+/// Returns whether the other side does not speak TLS at all: it answers in clear, or hangs up on the greeting.
 pub(crate) fn speaks_no_tls(failure: &Failure) -> bool {
     let Failure::Transport(error) = failure else {
         return false;
     };
-    matches!(find_tls(&**error), Some(rustls::Error::InvalidMessage(_)))
+    let clear = |error: &(dyn StdError + 'static)| {
+        matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_)))
+    };
+    let gone = |error: &(dyn StdError + 'static)| {
+        let kind = error.downcast_ref().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
+        )
+    };
+    causes(&**error).any(|error| clear(error) || gone(error))
 }
 
-/// Finds the TLS error among the causes. I/O errors hide their payload from `source`, hence the second way.
-fn find_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        let hidden = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .map(|inner| inner as &(dyn std::error::Error + 'static));
-        next = hidden.or_else(|| error.source());
+/// Walks an error and its causes.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+/// Returns the next cause. I/O errors hide their payload from `source`, hence the second way.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(hidden) => Some(hidden),
+        None => error.source(),
     }
-    None
 }
 
 fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    let texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ")
 }

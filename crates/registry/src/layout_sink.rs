@@ -4,6 +4,7 @@
 //! several processes add images to one layout. Whatever happens before that, no image changes.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::layout::{INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_LEN, blob_name, ch
 use crate::layout_index::{self, LayoutIndex};
 use crate::manifest::RawManifest;
 use crate::sink::{BlobWriter, Draft, Sink};
-use crate::spool::{Spool, folder_of, sync_folder, temporary};
+use crate::spool::{PARTIAL, Spool, folder_of, sync_folder, temporary};
 
 /// A layout that an image is being written to.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl LayoutSink {
         match fs::read_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("open", dir)(error)),
-            Ok(mut entries) => match File::open(dir.join(MARKER)) {
+            Ok(entries) => match File::open(dir.join(MARKER)) {
                 Ok(marker) => {
                     let mut octets = Vec::new();
                     io::Read::read_to_end(&mut io::Read::take(marker, MAX_MARKER_LEN), &mut octets)
@@ -50,7 +51,7 @@ impl LayoutSink {
                     })?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if entries.next().is_some() {
+                    if entries.flatten().any(|entry| !is_ours(&entry.file_name())) {
                         return Err(Error::unsupported(format!(
                             "`{}` holds files but is not an OCI layout; choose an empty or new directory",
                             dir.display()
@@ -194,6 +195,11 @@ impl Shared {
             .map_err(|error| Error::io("write", &path)(error.error))?;
         sync_folder(&self.dir)
     }
+}
+
+/// Returns whether a file may stand in a directory that another writer is just making a layout, or left half made.
+fn is_ours(name: &OsStr) -> bool {
+    name == "blobs" || name.to_string_lossy().starts_with(PARTIAL)
 }
 
 struct BlobDraft {

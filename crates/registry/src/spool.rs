@@ -87,7 +87,7 @@ impl Spool {
 /// Creates a hidden file that disappears unless it is persisted; readable for everybody the umask lets.
 pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".sealift-partial-");
+    builder.prefix(PARTIAL);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
@@ -113,6 +113,8 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
     }
 }
 
+/// How the names of temporary files begin.
+pub(crate) const PARTIAL: &str = ".sealift-partial-";
 const BUFFER: usize = 128 * 1024;
 
 fn rehash(path: &Path, algorithm: Algorithm) -> Result<Digest, Error> {

@@ -54,10 +54,7 @@ impl Upload {
             Some(session) => session.min_chunk,
             None => self.start().await?,
         };
-        if self.pending.len() < min_chunk {
-            return Ok(());
-        }
-        self.send_pending().await
+        self.send_pending(min_chunk.max(1)).await
     }
 
     /// Sends the last octets and closes the upload under its digest.
@@ -84,7 +81,7 @@ impl Upload {
         if self.session.is_none() {
             self.start().await?;
         }
-        self.send_pending().await?;
+        self.send_pending(1).await?;
         self.close(digest, Bytes::new()).await.map(|_| ())
     }
 
@@ -155,9 +152,10 @@ impl Upload {
         }
     }
 
-    async fn send_pending(&mut self) -> Result<(), Error> {
+    /// Sends chunks while there are at least `least` octets, which is not 0.
+    async fn send_pending(&mut self, least: usize) -> Result<(), Error> {
         let mut attempts = self.client.attempts();
-        while !self.pending.is_empty() {
+        while self.pending.len() >= least {
             let before = self.acknowledged;
             if let Err((setback, call)) = self.send_piece().await {
                 self.client.pause(&mut attempts, setback, &call).await?;

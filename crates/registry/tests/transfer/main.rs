@@ -1,0 +1,8 @@
+//! Images on the move: between registries that misbehave, layouts and archives.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod docker_registry;
+mod lab;
+mod local;
+mod pull;
+mod push;

@@ -1,0 +1,747 @@
+//! Reading from a registry that misbehaves.
+
+use std::time::Duration;
+
+use crate::lab::{descriptor, options, read, source, told, transport};
+use sealift_registry::{ClientCertificate, Credential, Options, Secret, Tls, Transport};
+use sealift_testkit::image::{Format, Image, ImageBuilder, Layer, Packing, Tar};
+use sealift_testkit::noise;
+use sealift_testkit::registry::{
+    Auth, Bearer, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry, Support,
+    Tls as ServedTls, tls,
+};
+
+fn image() -> Image {
+    ImageBuilder::new(Format::Oci)
+        .layer(Layer::new(Tar::new().file("a", b"content"), Packing::Gzip))
+        .build()
+}
+
+fn serving(serving: Serving) -> RunningRegistry {
+    let registry = Registry::start(serving);
+    image().push(&registry, "demo/app", "v1");
+    registry
+}
+
+fn reference(registry: &RunningRegistry) -> String {
+    format!("docker://{}/demo/app:v1", registry.host())
+}
+
+fn with_login(user: &str, password: &str) -> Options {
+    let mut options = options();
+    options.credentials.explicit = Some(Credential::new(user.into(), Secret::new(password.into())));
+    options
+}
+
+/// Pulls a blob of 300 kB under a fault; returns what came of it, and the registry.
+fn pull(fault: Fault) -> (Result<Vec<u8>, String>, RunningRegistry) {
+    pull_from(Registry::start(Serving::default()), fault)
+}
+
+fn pull_from(
+    registry: RunningRegistry,
+    fault: Fault,
+) -> (Result<Vec<u8>, String>, RunningRegistry) {
+    let blob = noise(7, 300_000);
+    registry.put_blob("demo/app", &blob);
+    registry.set_fault(fault);
+    let transport = transport();
+    let outcome = read(
+        &*source(&transport, &reference(&registry)),
+        &descriptor(&blob),
+    );
+    let outcome = outcome.map_err(|error| told(&error, &registry.host()));
+    (outcome, registry)
+}
+
+fn blob_error(message: &str) -> Result<Vec<u8>, String> {
+    let digest = descriptor(&noise(7, 300_000)).digest().to_string();
+    Err(message.replace("DIGEST", &digest))
+}
+
+#[test]
+fn a_manifest_comes_as_it_is_stored() {
+    let registry = serving(Serving::default());
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    let root = source.root().unwrap();
+    assert_eq!(root.bytes, image().bytes());
+    assert_eq!(root.media_type.as_str(), image().media_type());
+    assert_eq!(root.digest.to_string(), image().digest());
+    assert_eq!(source.manifest(&root.descriptor()).unwrap(), root);
+}
+
+#[test]
+fn a_broken_connection_is_continued_where_it_broke() {
+    for at in [0, 1, 100_000, 299_999] {
+        let (outcome, registry) = pull(Fault::on(Operation::GetBlob, Effect::CutBody(at)));
+        assert_eq!(outcome, Ok(noise(7, 300_000)), "{at}");
+        let log = registry.log();
+        let ranges: Vec<_> = log.iter().map(|entry| entry.header("range")).collect();
+        let range = format!("bytes={at}-");
+        assert_eq!(ranges, [None, (at > 0).then_some(range.as_str())], "{at}");
+    }
+}
+
+#[test]
+fn a_server_without_ranges_sends_everything_again() {
+    let registry = Registry::start(Serving {
+        ranges: Support::No,
+        ..Serving::default()
+    });
+    let (outcome, registry) = pull_from(
+        registry,
+        Fault::on(Operation::GetBlob, Effect::CutBody(100_000)).times(2),
+    );
+    assert_eq!(outcome, Ok(noise(7, 300_000)));
+    assert_eq!(registry.count(Operation::GetBlob), 3);
+}
+
+#[test]
+fn a_part_that_is_not_the_rest_is_refused() {
+    let cut = || Fault::on(Operation::GetBlob, Effect::CutBody(100_000));
+    let (outcome, _registry) = {
+        let registry = Registry::start(Serving::default());
+        registry.set_fault(cut());
+        pull_from(
+            registry,
+            Fault::on(
+                Operation::GetBlob,
+                Effect::SetHeader("Content-Range".into(), "bytes 100001-299999/300000".into()),
+            ),
+        )
+    };
+    assert_eq!(
+        outcome,
+        blob_error(
+            "`Content-Range` of GET HOST/v2/demo/app/blobs/DIGEST is malformed: it does not continue at 100000 of 300000"
+        )
+    );
+}
+
+#[test]
+fn a_part_of_other_content_ends_in_a_digest_mismatch() {
+    let registry = Registry::start(Serving::default());
+    registry.set_fault(Fault::on(Operation::GetBlob, Effect::CutBody(100_000)));
+    let (outcome, _registry) = pull_from(
+        registry,
+        Fault::on(Operation::GetBlob, Effect::ShiftRange(1)),
+    );
+    let outcome = outcome.unwrap_err();
+    assert!(
+        outcome.contains("has digest sha256:")
+            || outcome.contains("ends after")
+            || outcome.contains("failed"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn wrong_content_is_never_released_whole() {
+    let (outcome, registry) = pull(Fault::on(Operation::GetBlob, Effect::FlipBit(299_999)));
+    let message = outcome.unwrap_err();
+    let expected = descriptor(&noise(7, 300_000)).digest().to_string();
+    assert!(
+        message.starts_with(&format!(
+            "blob `{expected}` at HOST/demo/app has digest sha256:"
+        )),
+        "{message}"
+    );
+    assert!(message.ends_with(&format!(", not {expected}")), "{message}");
+    // A digest mismatch is no reason to try again.
+    assert_eq!(registry.count(Operation::GetBlob), 1);
+}
+
+#[test]
+fn a_wrong_length_is_refused_before_anything_is_read() {
+    let (outcome, registry) = pull(Fault::on(
+        Operation::GetBlob,
+        Effect::Body(noise(7, 300_001)),
+    ));
+    assert_eq!(
+        outcome,
+        blob_error("blob `DIGEST` at HOST/demo/app is announced with 300001 octets, not 300000")
+    );
+    assert_eq!(registry.count(Operation::GetBlob), 1);
+    let long = Fault::on(Operation::GetBlob, Effect::Body(noise(7, 300_001))).and(Effect::Chunked);
+    let (outcome, _registry) = pull(long);
+    assert_eq!(
+        outcome,
+        blob_error("blob `DIGEST` at HOST/demo/app is longer than 300000 octets")
+    );
+}
+
+#[test]
+fn a_body_without_length_that_ends_early_is_continued() {
+    let short = Fault::on(
+        Operation::GetBlob,
+        Effect::Body(noise(7, 300_000)[..1000].to_vec()),
+    )
+    .and(Effect::NoLength);
+    let (outcome, registry) = pull(short);
+    assert_eq!(outcome, Ok(noise(7, 300_000)));
+    assert_eq!(registry.count(Operation::GetBlob), 2);
+}
+
+#[test]
+fn later_is_tried_again_and_no_is_not() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        let (outcome, registry) =
+            pull(Fault::on(Operation::GetBlob, Effect::status(status)).times(3));
+        assert_eq!(outcome, Ok(noise(7, 300_000)), "{status}");
+        assert_eq!(registry.count(Operation::GetBlob), 4, "{status}");
+    }
+    for effect in [Effect::HangUp, Effect::CutHeader, Effect::LoseReply] {
+        let (outcome, _registry) = pull(Fault::on(Operation::GetBlob, effect.clone()));
+        assert_eq!(outcome, Ok(noise(7, 300_000)), "{effect:?}");
+    }
+    for (status, message) in [
+        (
+            403,
+            "GET HOST/v2/demo/app/blobs/DIGEST was denied: UNKNOWN: scripted",
+        ),
+        (404, "blob `DIGEST` was not found at HOST/demo/app"),
+        (
+            418,
+            "GET HOST/v2/demo/app/blobs/DIGEST failed (attempt 1): the registry answered 418: UNKNOWN: scripted",
+        ),
+    ] {
+        let (outcome, registry) =
+            pull(Fault::on(Operation::GetBlob, Effect::status(status)).always());
+        assert_eq!(outcome, blob_error(message), "{status}");
+        assert_eq!(registry.count(Operation::GetBlob), 1, "{status}");
+    }
+}
+
+#[test]
+fn attempts_come_to_an_end() {
+    let (outcome, registry) = pull(Fault::on(Operation::GetBlob, Effect::status(503)).always());
+    assert_eq!(
+        outcome,
+        blob_error(
+            "GET HOST/v2/demo/app/blobs/DIGEST failed (attempt 4): the registry answered 503: UNKNOWN: scripted"
+        )
+    );
+    assert_eq!(registry.count(Operation::GetBlob), 4);
+}
+
+#[test]
+fn a_pause_the_registry_asks_for_is_kept_or_refused_whole() {
+    let started = std::time::Instant::now();
+    let (outcome, _registry) = pull(Fault::on(Operation::GetBlob, Effect::retry_after(429, "1")));
+    assert_eq!(outcome, Ok(noise(7, 300_000)));
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let (outcome, registry) = pull(Fault::on(
+        Operation::GetBlob,
+        Effect::retry_after(429, "3600"),
+    ));
+    assert_eq!(
+        outcome,
+        blob_error(
+            "GET HOST/v2/demo/app/blobs/DIGEST failed (attempt 1): the registry asks to wait 3600 seconds"
+        )
+    );
+    assert_eq!(registry.count(Operation::GetBlob), 1);
+}
+
+#[test]
+fn a_silent_registry_is_left_after_the_idle_time() {
+    let blob = noise(7, 300_000);
+    for effect in [
+        Effect::Stall,
+        Effect::Trickle {
+            bytes: 10,
+            pause: Duration::from_secs(3),
+        },
+    ] {
+        let registry = Registry::start(Serving::default());
+        registry.put_blob("demo/app", &blob);
+        registry.set_fault(Fault::on(Operation::GetBlob, effect).always());
+        let mut options = options();
+        options.idle_timeout = Duration::from_secs(1);
+        options.retry.attempts = 2;
+        let transport = Transport::new(options).unwrap();
+        let error = read(
+            &*source(&transport, &reference(&registry)),
+            &descriptor(&blob),
+        )
+        .unwrap_err();
+        assert_eq!(
+            Err(told(&error, &registry.host())),
+            blob_error(
+                "GET HOST/v2/demo/app/blobs/DIGEST failed (attempt 2): no data moved for 1 seconds"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_slow_registry_is_not() {
+    let blob = noise(7, 3000);
+    let registry = Registry::start(Serving::default());
+    registry.put_blob("demo/app", &blob);
+    let pause = Duration::from_millis(400);
+    registry.set_fault(Fault::on(
+        Operation::GetBlob,
+        Effect::Trickle { bytes: 500, pause },
+    ));
+    let mut options = options();
+    options.idle_timeout = Duration::from_secs(1);
+    let transport = Transport::new(options).unwrap();
+    assert_eq!(
+        read(
+            &*source(&transport, &reference(&registry)),
+            &descriptor(&blob)
+        )
+        .unwrap(),
+        blob
+    );
+    assert_eq!(registry.count(Operation::GetBlob), 1);
+}
+
+#[test]
+fn a_manifest_that_is_not_what_was_asked_for_is_refused() {
+    let get = Operation::GetManifest;
+    let header = |name: &str, value: &str| Effect::SetHeader(name.into(), value.into());
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    let manifest = "application/vnd.docker.distribution.manifest.v2+json";
+    for (effect, message) in [
+        (
+            header("Docker-Content-Digest", other),
+            format!(
+                "manifest `v1` at HOST/demo/app has digest {}, not {other}",
+                image().digest()
+            ),
+        ),
+        (
+            header("Content-Type", manifest),
+            format!(
+                "manifest `v1` is malformed: it says it is `{}`, but was announced as `{manifest}`",
+                image().media_type()
+            ),
+        ),
+        (
+            Effect::Blanks(100 << 20),
+            "manifest `v1` is malformed: it is longer than 4194304 octets".into(),
+        ),
+        (
+            Effect::Blanks(2 << 30),
+            "manifest `v1` is malformed: it is longer than 4194304 octets".into(),
+        ),
+        (
+            Effect::status(404),
+            "manifest `v1` was not found at HOST/demo/app".into(),
+        ),
+    ] {
+        let registry = serving(Serving::default());
+        registry.set_fault(Fault::on(get, effect.clone()).and(Effect::Chunked).always());
+        let transport = transport();
+        let error = source(&transport, &reference(&registry))
+            .root()
+            .unwrap_err();
+        assert_eq!(told(&error, &registry.host()), message, "{effect:?}");
+        assert_eq!(registry.count(get), 1, "{effect:?}");
+    }
+}
+
+#[test]
+fn a_child_manifest_is_verified_against_its_descriptor() {
+    let registry = serving(Serving::default());
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    let root = source.root().unwrap();
+    registry.set_fault(
+        Fault::on(Operation::GetManifest, Effect::FlipBit(3))
+            .and(Effect::DropHeader("Docker-Content-Digest".into())),
+    );
+    let message = told(
+        &source.manifest(&root.descriptor()).unwrap_err(),
+        &registry.host(),
+    );
+    assert!(
+        message.ends_with(&format!(", not {}", root.digest)),
+        "{message}"
+    );
+    assert_eq!(source.manifest(&root.descriptor()).unwrap(), root);
+}
+
+#[test]
+fn a_manifest_cut_on_its_way_is_asked_for_again() {
+    let registry = serving(Serving::default());
+    registry.set_fault(Fault::on(Operation::GetManifest, Effect::CutBody(10)));
+    let transport = transport();
+    assert_eq!(
+        source(&transport, &reference(&registry))
+            .root()
+            .unwrap()
+            .bytes,
+        image().bytes()
+    );
+}
+
+#[test]
+fn a_redirect_is_followed_without_credentials() {
+    let elsewhere = Registry::start(Serving::default());
+    let blob = noise(7, 300_000);
+    let url = elsewhere.put_file("/storage/blob", &blob);
+    let registry = Registry::start(Serving {
+        auth: Auth::Basic {
+            user: "me".into(),
+            password: "pw".into(),
+        },
+        ..Serving::default()
+    });
+    registry.put_blob("demo/app", &blob);
+    // The first request is refused for want of a login and must not use the fault up.
+    registry.set_fault(
+        Fault::on(
+            Operation::GetBlob,
+            Effect::Redirect(format!("{url}?sig=secret")),
+        )
+        .after(1)
+        .always(),
+    );
+    elsewhere.set_fault(Fault::on(Operation::File, Effect::CutBody(1000)));
+    let transport = Transport::new(with_login("me", "pw")).unwrap();
+    let got = read(
+        &*source(&transport, &reference(&registry)),
+        &descriptor(&blob),
+    )
+    .unwrap();
+    assert_eq!(got, blob);
+    assert_eq!(elsewhere.count(Operation::File), 2);
+    assert!(elsewhere.log().iter().all(|entry| !entry.is_authorized()));
+    assert!(
+        registry
+            .log()
+            .iter()
+            .skip(1)
+            .all(|entry| entry.is_authorized())
+    );
+}
+
+#[test]
+fn redirects_come_to_an_end_and_keep_their_secrets() {
+    let registry = Registry::start(Serving::default());
+    let digest = registry.put_blob("demo/app", b"x");
+    let own = format!("{}/v2/demo/app/blobs/{digest}?sig=secret", registry.url());
+    registry.set_fault(Fault::on(Operation::GetBlob, Effect::Redirect(own)).always());
+    let transport = transport();
+    let error = read(
+        &*source(&transport, &reference(&registry)),
+        &descriptor(b"x"),
+    )
+    .unwrap_err();
+    assert_eq!(
+        told(&error, &registry.host()),
+        format!(
+            "chain of redirects from HOST/v2/demo/app/blobs/{digest} is malformed: there are more than 5"
+        )
+    );
+    assert_eq!(registry.count(Operation::GetBlob), 6);
+}
+
+#[test]
+fn basic_credentials_are_sent_once_they_are_asked_for() {
+    let registry = serving(Serving {
+        auth: Auth::Basic {
+            user: "me".into(),
+            password: "p:w".into(),
+        },
+        ..Serving::default()
+    });
+    let transport = Transport::new(with_login("me", "p:w")).unwrap();
+    let source_of = |transport: &Transport| source(transport, &reference(&registry)).root();
+    assert_eq!(source_of(&transport).unwrap().bytes, image().bytes());
+    assert_eq!(source_of(&transport).unwrap().bytes, image().bytes());
+    let lines: Vec<_> = registry
+        .log()
+        .iter()
+        .map(|entry| entry.status.unwrap())
+        .collect();
+    assert_eq!(lines, [401, 200, 200]);
+    let wrong = Transport::new(with_login("me", "other")).unwrap();
+    assert_eq!(
+        told(&source_of(&wrong).unwrap_err(), &registry.host()),
+        "GET HOST/v2/demo/app/manifests/v1 needs credentials: user `me` from the given credentials did not suffice: \
+         UNAUTHORIZED: unauthorized"
+    );
+    let nobody = crate::lab::transport();
+    assert_eq!(
+        told(&source_of(&nobody).unwrap_err(), &registry.host()),
+        "HOST/demo/app needs credentials: no credentials for HOST were found"
+    );
+}
+
+fn bearer(bearer: Bearer) -> RunningRegistry {
+    serving(Serving {
+        auth: Auth::Bearer(bearer),
+        ..Serving::default()
+    })
+}
+
+#[test]
+fn tokens_are_fetched_once_and_kept() {
+    let registry = bearer(Bearer {
+        credentials: Some(("me".into(), "pw".into())),
+        ..Bearer::default()
+    });
+    let transport = Transport::new(with_login("me", "pw")).unwrap();
+    let source = source(&transport, &reference(&registry));
+    for _ in 0..3 {
+        assert_eq!(source.root().unwrap().bytes, image().bytes());
+    }
+    assert_eq!(registry.count(Operation::Token), 1);
+    assert_eq!(registry.count(Operation::GetManifest), 4);
+}
+
+#[test]
+fn many_threads_share_one_token() {
+    let registry = bearer(Bearer::default());
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| source.root().unwrap());
+        }
+    });
+    assert_eq!(registry.count(Operation::Token), 1);
+}
+
+#[test]
+fn a_token_that_dies_is_replaced_once() {
+    let registry = bearer(Bearer {
+        uses: 1,
+        ..Bearer::default()
+    });
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    for _ in 0..3 {
+        assert_eq!(source.root().unwrap().bytes, image().bytes());
+    }
+    assert_eq!(registry.count(Operation::Token), 3);
+}
+
+#[test]
+fn a_token_is_renewed_before_it_expires() {
+    let registry = bearer(Bearer {
+        expires_in: Some(1),
+        ..Bearer::default()
+    });
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    source.root().unwrap();
+    std::thread::sleep(Duration::from_millis(900));
+    source.root().unwrap();
+    assert_eq!(registry.count(Operation::Token), 2);
+    // One refusal at the very beginning, none for an old token.
+    assert_eq!(
+        registry
+            .log()
+            .iter()
+            .filter(|entry| entry.status == Some(401))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let registry = bearer(Bearer {
+        refresh_token: Some("R".into()),
+        ..Bearer::default()
+    });
+    let transport = Transport::new(with_login("<token>", "R")).unwrap();
+    assert_eq!(
+        source(&transport, &reference(&registry))
+            .root()
+            .unwrap()
+            .bytes,
+        image().bytes()
+    );
+    let log = registry.log();
+    let token = log
+        .iter()
+        .find(|entry| entry.operation == Operation::Token)
+        .unwrap();
+    assert_eq!((token.method.as_str(), token.query.as_str()), ("POST", ""));
+}
+
+#[test]
+fn a_refused_token_names_the_login_not_the_secret() {
+    let registry = bearer(Bearer {
+        credentials: Some(("me".into(), "pw".into())),
+        ..Bearer::default()
+    });
+    let transport = Transport::new(with_login("me", "wrong-secret")).unwrap();
+    let error = source(&transport, &reference(&registry))
+        .root()
+        .unwrap_err();
+    assert_eq!(
+        told(&error, &registry.host()),
+        "HOST/demo/app needs credentials: GET HOST/token: the registry answered 401: UNAUTHORIZED: unauthorized"
+    );
+}
+
+#[test]
+fn credentials_do_not_go_to_a_realm_without_https() {
+    let registry = bearer(Bearer {
+        realm: Some("http://registry.example/token?x=secret".into()),
+        ..Bearer::default()
+    });
+    let transport = Transport::new(with_login("me", "pw")).unwrap();
+    let error = source(&transport, &reference(&registry))
+        .root()
+        .unwrap_err();
+    assert_eq!(
+        told(&error, &registry.host()),
+        "realm `registry.example/token` of HOST is malformed: credentials are not sent there without https"
+    );
+}
+
+#[test]
+fn a_token_that_is_too_long_or_broken_is_refused() {
+    for (effect, message) in [
+        (Effect::Blanks(2 << 20), "it is too long"),
+        (
+            Effect::Body(b"{".to_vec()),
+            "it is not JSON of the token protocol",
+        ),
+        (Effect::Body(b"{}".to_vec()), "there is none in the answer"),
+    ] {
+        let registry = bearer(Bearer::default());
+        registry.set_fault(Fault::on(Operation::Token, effect));
+        let transport = transport();
+        let error = source(&transport, &reference(&registry))
+            .root()
+            .unwrap_err();
+        assert_eq!(
+            told(&error, &registry.host()),
+            format!("token from HOST/token is malformed: {message}")
+        );
+    }
+}
+
+#[test]
+fn a_busy_token_service_is_asked_again() {
+    let registry = bearer(Bearer::default());
+    registry.set_fault(Fault::on(Operation::Token, Effect::status(503)).times(2));
+    let transport = transport();
+    assert_eq!(
+        source(&transport, &reference(&registry))
+            .root()
+            .unwrap()
+            .bytes,
+        image().bytes()
+    );
+    assert_eq!(registry.count(Operation::Token), 3);
+}
+
+#[test]
+fn an_unknown_scheme_is_named() {
+    let registry = serving(Serving::default());
+    let refusal = Effect::Answer {
+        status: 401,
+        headers: vec![("WWW-Authenticate".into(), "Negotiate abc=".into())],
+        body: Vec::new(),
+    };
+    registry.set_fault(Fault::new(refusal));
+    let transport = transport();
+    let error = source(&transport, &reference(&registry))
+        .root()
+        .unwrap_err();
+    assert_eq!(
+        told(&error, &registry.host()),
+        "HOST wants to authenticate by `Negotiate`, which is not supported; Basic and Bearer are"
+    );
+}
+
+#[test]
+fn tls_wants_a_known_authority_and_shows_a_certificate_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let authority = file("ca.pem", tls::CA);
+    let client = ClientCertificate {
+        chain: file("client.pem", tls::CLIENT),
+        key: file("client.key", tls::CLIENT_KEY),
+    };
+    let root = |served: ServedTls, tls: Tls| {
+        let registry = serving(Serving {
+            tls: served,
+            ..Serving::default()
+        });
+        let transport = Transport::new(Options { tls, ..options() }).unwrap();
+        let outcome = source(&transport, &reference(&registry)).root();
+        outcome
+            .map(|root| root.bytes)
+            .map_err(|error| told(&error, &registry.host()))
+    };
+    let trusting = Tls {
+        authorities: vec![authority.clone()],
+        client: None,
+    };
+    let showing = Tls {
+        authorities: vec![authority.clone()],
+        client: Some(client.clone()),
+    };
+    assert_eq!(
+        root(ServedTls::On, trusting.clone()).unwrap(),
+        image().bytes()
+    );
+    assert_eq!(root(ServedTls::Mutual, showing).unwrap(), image().bytes());
+    // The other registry of the command may be a plain one on this machine.
+    assert_eq!(
+        root(ServedTls::Off, trusting.clone()).unwrap(),
+        image().bytes()
+    );
+    let unproven = root(ServedTls::Mutual, trusting).unwrap_err();
+    assert!(
+        unproven.starts_with("GET HOST/v2/demo/app/manifests/v1 failed (attempt "),
+        "{unproven}"
+    );
+    let unknown = Tls {
+        authorities: vec![file("other.pem", tls::CLIENT)],
+        client: None,
+    };
+    let untrusted = root(ServedTls::On, unknown).unwrap_err();
+    assert!(
+        untrusted.starts_with(
+            "GET HOST/v2/demo/app/manifests/v1 failed (attempt 1): the connection failed: "
+        ),
+        "{untrusted}"
+    );
+    assert!(
+        untrusted.contains("invalid peer certificate"),
+        "{untrusted}"
+    );
+    let nothing = Tls {
+        authorities: vec![file("empty.pem", "nothing")],
+        client: None,
+    };
+    let empty = root(ServedTls::On, nothing).unwrap_err();
+    assert!(
+        empty.ends_with("empty.pem` is malformed: it holds no certificate in PEM"),
+        "{empty}"
+    );
+}
+
+#[test]
+fn a_closed_port_is_a_network_error() {
+    let registry = serving(Serving::default());
+    let (host, reference) = (registry.host(), reference(&registry));
+    drop(registry);
+    let transport = transport();
+    let error = source(&transport, &reference).root().unwrap_err();
+    let message = told(&error, &host);
+    assert!(
+        message.starts_with(
+            "GET HOST/v2/demo/app/manifests/v1 failed (attempt 4): the connection failed: "
+        ),
+        "{message}"
+    );
+    assert!(error.may_retry());
+}
