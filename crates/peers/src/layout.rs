@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::run;
 use crate::lab::digest_of;
@@ -37,7 +37,7 @@ impl Layout {
     /// The manifest that the index calls `name`.
     #[track_caller]
     pub fn image(&self, name: &str) -> Image {
-        let index: Value = json(&self.0.join("index.json"));
+        let index: Value = read(&self.0.join("index.json"));
         let entry = index["manifests"]
             .as_array()
             .unwrap()
@@ -47,7 +47,7 @@ impl Layout {
         let digest = entry["digest"].as_str().unwrap().to_owned();
         assert_eq!(digest_of(&self.blob(&digest)), digest);
         Image {
-            manifest: json(&self.blob(&digest)),
+            manifest: read(&self.blob(&digest)),
             digest,
         }
     }
@@ -56,7 +56,7 @@ impl Layout {
     #[track_caller]
     pub fn assert_intact(&self, name: &str) {
         let image = self.image(name);
-        let config: Value = json(&self.blob(&image.config()));
+        let config: Value = read(&self.blob(&image.config()));
         assert_eq!(digest_of(&self.blob(&image.config())), image.config());
         let mut diff_ids = Vec::new();
         for (layer, media_type) in image.layers().iter().zip(image.media_types()) {
@@ -89,13 +89,42 @@ impl Layout {
         manifest["layers"][number]["digest"] = digest.into();
         manifest["layers"][number]["size"] = size.into();
         let (digest, size) = self.put(&serde_json::to_vec(&manifest).unwrap());
-        let mut index: Value = json(&self.0.join("index.json"));
+        let mut index: Value = read(&self.0.join("index.json"));
         for entry in index["manifests"].as_array_mut().unwrap() {
             if entry["annotations"]["org.opencontainers.image.ref.name"] == name {
                 entry["digest"] = digest.clone().into();
                 entry["size"] = size.into();
             }
         }
+        fs::write(self.0.join("index.json"), index.to_string()).unwrap();
+    }
+
+    /// Adds an index called `name` over images of this layout, each for one architecture.
+    #[track_caller]
+    pub fn add_index(&self, name: &str, images: &[(&str, &str)]) {
+        let manifests: Vec<Value> = images
+            .iter()
+            .map(|(image, architecture)| {
+                let digest = self.image(image).digest;
+                json!({
+                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                    "digest": digest,
+                    "size": fs::metadata(self.blob(&digest)).unwrap().len(),
+                    "platform": {"os": "linux", "architecture": architecture},
+                })
+            })
+            .collect();
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let added = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests});
+        // Spaces and the last line feed are the author's; whoever writes the index anew loses them.
+        let (digest, size) = self.put(format!("{added:#}\n").as_bytes());
+        let mut index: Value = read(&self.0.join("index.json"));
+        index["manifests"].as_array_mut().unwrap().push(json!({
+            "mediaType": media_type,
+            "digest": digest,
+            "size": size,
+            "annotations": {"org.opencontainers.image.ref.name": name},
+        }));
         fs::write(self.0.join("index.json"), index.to_string()).unwrap();
     }
 
@@ -154,7 +183,7 @@ impl Image {
     }
 }
 
-fn json(file: &Path) -> Value {
+fn read(file: &Path) -> Value {
     let octets = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_slice(&octets).unwrap()
 }

@@ -114,6 +114,27 @@ fn containerd_refuses_octets_added_to_the_default_cipher() {
     });
 }
 
+#[test]
+fn containerd_takes_its_platform_from_a_sealed_index() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let node = Node::new(&lab, "gzip", &[]);
+    node.source
+        .add_index("both", &[("pause", "arm64"), ("tiny", "amd64")]);
+    lab.sealift(&[
+        "encrypt",
+        &node.source.reference("both"),
+        &node.registry.reference("both:sealed"),
+        "-r",
+        &node.key.recipient(),
+    ])
+    .succeeded();
+    let reference = format!("{}/both:sealed", node.registry.address());
+    node.assert_runs(Puller::Ctr, &reference);
+    node.assert_runs(Puller::Cri, &reference);
+}
+
 /// Without a payload and without the content store nobody can tell a decoder whose layer it is; the message says what to change.
 #[test]
 fn containerd_by_ctr_says_what_the_ocicrypt_cipher_lacks_without_the_content_store() {

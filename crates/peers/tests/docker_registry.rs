@@ -21,6 +21,56 @@ fn an_image_of_the_ocicrypt_cipher_comes_back_from_a_registry_with_its_digest() 
 }
 
 #[test]
+fn an_index_of_two_platforms_comes_back_from_a_registry_with_its_digest() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let registry = Registry::start(&lab, Access::Open);
+    let key = KeyPair::generate(&lab, "key", KeyType::P256);
+    let source = lab.tiny_image();
+    source.add_index("tiny-index", &[("tiny", "amd64"), ("pause", "arm64")]);
+    let sealed = registry.reference("sealed/index:1");
+    lab.sealift(&[
+        "encrypt",
+        &source.reference("tiny-index"),
+        &sealed,
+        "-r",
+        &key.recipient(),
+    ])
+    .succeeded();
+    let raw = lab.skopeo(&["inspect", "--raw", "--tls-verify=false", &sealed]);
+    let index: Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!(
+        index["manifests"][0]["platform"]["architecture"],
+        Value::from("amd64")
+    );
+    assert_eq!(
+        index["manifests"][1]["platform"]["architecture"],
+        Value::from("arm64")
+    );
+    let opened = lab.layout("opened");
+    lab.sealift(&[
+        "decrypt",
+        &sealed,
+        &opened.reference("tiny-index"),
+        "-k",
+        &key.identity(),
+    ])
+    .succeeded();
+    assert_eq!(
+        opened.image("tiny-index").digest,
+        source.image("tiny-index").digest
+    );
+    for name in ["tiny", "pause"] {
+        let manifest = source.image(name).digest;
+        assert_eq!(digest_of(&opened.blob(&manifest)), manifest);
+        for layer in source.image(name).layers() {
+            assert_eq!(digest_of(&opened.blob(&layer)), layer);
+        }
+    }
+}
+
+#[test]
 fn a_sealed_image_goes_through_tls_and_basic_authentication() {
     let Some(lab) = Lab::needing(PEERS) else {
         return;
