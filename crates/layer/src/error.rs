@@ -173,6 +173,8 @@ impl fmt::Display for Fact {
 pub enum Place {
     /// The descriptor and its annotations.
     Descriptor,
+    /// What the runtime told apart from the descriptor.
+    Runtime,
     /// The header in front of the blob.
     Header,
     /// The sealed octets themselves.
@@ -189,6 +191,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Descriptor => "descriptor",
+            Self::Runtime => "runtime",
             Self::Header => "layer header",
             Self::Message => "layer blob",
             Self::PublicOptions => "public options",

@@ -1,0 +1,309 @@
+use std::io::{Read, Write};
+use std::path::Path;
+
+use sealift_keywrap::WrapContext;
+use sealift_layer::{
+    Checked, ChunkedLayer, Claims, CtrHmacLayer, Fact, Intake, LayerId, LayerOpener, OpenError,
+    Place, Release, SecretSource, Start, Unchecked,
+};
+use sealift_oci::{Algorithm, Digest, Hasher, MediaType};
+
+use crate::content_store::{ContentStore, annotations};
+use crate::error::DecodeError;
+use crate::payload::LayerDescriptor;
+use crate::spool::{Spool, read};
+
+/// What is known about the layer on standard input, and who can open it.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a, S: ?Sized> {
+    /// The sealed media type, as the runtime told it apart from the descriptor.
+    pub media_type: Option<&'a str>,
+    /// The descriptor out of the payload.
+    pub descriptor: Option<&'a LayerDescriptor>,
+    /// The private keys.
+    pub keys: &'a S,
+    /// Where else a description may be found.
+    pub store: &'a ContentStore,
+    /// Where ciphertext waits that cannot be checked before its end.
+    pub spool: &'a Path,
+}
+
+/// Opens the sealed layer in `source` and writes the plain layer to `sink`; returns its length.
+///
+/// Only authenticated plaintext is written. After an error the output always is shorter than the layer, by at least its last
+/// octet, unless nothing was written at all.
+///
+/// # Errors
+/// [`DecodeError`]; the output must not be used then.
+pub fn decode(
+    job: &Job<'_, impl SecretSource + ?Sized>,
+    source: &mut impl Read,
+    sink: &mut impl Write,
+) -> Result<u64, DecodeError> {
+    let claims = claims(job)?;
+    let mut buffer = vec![0; PIECE];
+    let mut intake = Intake::default();
+    let start = loop {
+        let piece = read(source, &mut buffer).map_err(DecodeError::Read)?;
+        if piece.is_empty() {
+            break intake.finish()?;
+        }
+        if let Some(start) = intake.update(piece)? {
+            break start;
+        }
+    };
+    match start {
+        Start::Chunked(mut layer) => {
+            let opener = unlock(job, &claims, &mut layer)?;
+            stream(opener, source, sink, &mut buffer)
+                .map_err(|error| name(error, layer.commitment()))
+        }
+        Start::CtrHmac(first) => {
+            let mut spool = Spool::new(job.spool);
+            let (checked, digest) = check(job, claims, &first, source, &mut spool, &mut buffer)?;
+            replay(&checked, &mut spool, sink, &mut buffer).map_err(|error| name(error, digest))
+        }
+    }
+}
+
+/// Joins what payload and environment say.
+fn claims(job: &Job<'_, impl SecretSource + ?Sized>) -> Result<Claims, DecodeError> {
+    let parse = |text: &str| text.parse::<MediaType>();
+    let described = job
+        .descriptor
+        .and_then(|descriptor| descriptor.media_type.as_deref());
+    let described = described.map(parse).transpose()?;
+    let told = job.media_type.map(parse).transpose()?;
+    let media_type = match (described, told) {
+        (Some(described), Some(told)) if described.plain()? != told.plain()? => {
+            return Err(DecodeError::Open(OpenError::Disagreement {
+                what: Fact::MediaType,
+                one: Place::Descriptor,
+                other: Place::Runtime,
+            }));
+        }
+        (Some(media_type), _) | (None, Some(media_type)) => media_type,
+        (None, None) => return Err(DecodeError::NoMediaType),
+    };
+    let annotations = job
+        .descriptor
+        .and_then(|descriptor| descriptor.annotations.as_ref());
+    let annotations = annotations
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    Ok(Claims::new(&media_type, annotations)?)
+}
+
+/// Finds the layer key with what came along, or else with what manifests of the same layer say.
+fn unlock(
+    job: &Job<'_, impl SecretSource + ?Sized>,
+    claims: &Claims,
+    layer: &mut ChunkedLayer,
+) -> Result<LayerOpener, DecodeError> {
+    let context = WrapContext::default();
+    let id = LayerId::Commitment(*layer.commitment());
+    let mut refused = match layer.unlock(claims, job.keys, &context) {
+        Ok(opener) => return Ok(opener),
+        Err(error @ (OpenError::NoKey { .. } | OpenError::Authentication)) => error,
+        Err(error) => return Err(DecodeError::of_layer(id, error)),
+    };
+    // Recipients may have been added by a manifest that this runtime does not tell about.
+    for description in job.store.descriptions(&id).unwrap_or_default() {
+        let Ok(further) = Claims::new(description.media_type(), annotations(&description)) else {
+            continue;
+        };
+        match layer.unlock(&further, job.keys, &context) {
+            Ok(opener) => return Ok(opener),
+            Err(error) if seen(&error) > seen(&refused) => refused = error,
+            Err(_) => {}
+        }
+    }
+    Err(DecodeError::of_layer(id, refused))
+}
+
+/// How many wrapped keys an error speaks of: the one that speaks of most tells people most.
+fn seen(error: &OpenError) -> usize {
+    match error {
+        OpenError::NoKey { report, .. } => report.seen.len(),
+        _ => usize::MAX,
+    }
+}
+
+fn stream(
+    mut opener: LayerOpener,
+    source: &mut impl Read,
+    sink: &mut impl Write,
+    buffer: &mut [u8],
+) -> Result<u64, DecodeError> {
+    let mut written = 0;
+    let mut plain = Vec::with_capacity(PIECE + PIECE / 2);
+    let mut release = |plain: &mut Vec<u8>| {
+        sink.write_all(plain).map_err(DecodeError::Write)?;
+        written += plain.len() as u64;
+        plain.clear();
+        Ok::<_, DecodeError>(written)
+    };
+    // What came with the beginning is released before more is waited for.
+    opener.update(&[], &mut plain)?;
+    release(&mut plain)?;
+    loop {
+        let piece = read(source, buffer).map_err(DecodeError::Read)?;
+        if piece.is_empty() {
+            break;
+        }
+        opener.update(piece, &mut plain)?;
+        release(&mut plain)?;
+    }
+    // The runtime compares the diff ID, which is closer to what it unpacks than the digest of the compressed layer.
+    opener.finish(Release::AfterLastChunk, &mut plain)?;
+    release(&mut plain)
+}
+
+/// Spools an ocicrypt layer and finds the key that authenticates it.
+fn check(
+    job: &Job<'_, impl SecretSource + ?Sized>,
+    claims: Claims,
+    first: &[u8],
+    source: &mut impl Read,
+    spool: &mut Spool,
+    buffer: &mut [u8],
+) -> Result<(Checked, Box<str>), DecodeError> {
+    let told = job
+        .descriptor
+        .and_then(|descriptor| descriptor.digest.as_deref());
+    if claims.public.is_some() {
+        // Knowing how the layer is sealed, a missing key is found out before anything is spooled, and the tag is made on the way.
+        let layer = told.unwrap_or("(digest unknown)");
+        let context = WrapContext {
+            subject: told,
+            ..WrapContext::default()
+        };
+        let named = |error| DecodeError::of_layer(layer, error);
+        let mut sealed = CtrHmacLayer::new(&claims, first).map_err(named)?;
+        let mut unchecked = sealed.unlock(job.keys, &context).map_err(named)?;
+        fill(spool, first, source, buffer, |piece| {
+            unchecked.update(piece)
+        })?;
+        let checked = first_that_fits(unchecked, &mut sealed, job.keys, &context, spool, buffer);
+        return checked
+            .map(|checked| (checked, layer.into()))
+            .map_err(|error| name(error, layer));
+    }
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    fill(spool, first, source, buffer, |piece| hasher.update(piece))?;
+    let digest = hasher.finish();
+    checked_by_store(job, &digest, first, spool, buffer)
+        .map(|checked| (checked, digest.to_string().into()))
+}
+
+/// Tries what the manifests in the content store say about a ciphertext.
+fn checked_by_store(
+    job: &Job<'_, impl SecretSource + ?Sized>,
+    digest: &Digest,
+    first: &[u8],
+    spool: &mut Spool,
+    buffer: &mut [u8],
+) -> Result<Checked, DecodeError> {
+    let subject = digest.to_string();
+    let context = WrapContext {
+        subject: Some(&subject),
+        ..WrapContext::default()
+    };
+    let id = LayerId::Ciphertext(digest.clone());
+    let mut refused = None;
+    for description in job.store.descriptions(&id).unwrap_or_default() {
+        let tried = Claims::new(description.media_type(), annotations(&description))
+            .and_then(|claims| CtrHmacLayer::new(&claims, first))
+            .map_err(DecodeError::Open)
+            .and_then(|mut sealed| {
+                let mut unchecked = sealed.unlock(job.keys, &context)?;
+                spool.replay(buffer, |piece| {
+                    unchecked.update(piece);
+                    Ok(())
+                })?;
+                first_that_fits(unchecked, &mut sealed, job.keys, &context, spool, buffer)
+            });
+        match tried {
+            Ok(checked) => return Ok(checked),
+            Err(error) => {
+                refused.get_or_insert(error);
+            }
+        }
+    }
+    Err(match refused {
+        Some(error) => name(error, digest),
+        None => DecodeError::NoDescription {
+            digest: digest.clone(),
+            store: job.store.root().to_owned(),
+        },
+    })
+}
+
+/// Ends the tag of the first key; while it differs, goes on with further keys over the spooled ciphertext.
+fn first_that_fits(
+    mut unchecked: Unchecked,
+    sealed: &mut CtrHmacLayer,
+    keys: &(impl SecretSource + ?Sized),
+    context: &WrapContext<'_>,
+    spool: &mut Spool,
+    buffer: &mut [u8],
+) -> Result<Checked, DecodeError> {
+    loop {
+        match unchecked.finish() {
+            Err(OpenError::Authentication) => {}
+            other => return Ok(other?),
+        }
+        unchecked = sealed.unlock(keys, context)?;
+        spool.replay(buffer, |piece| {
+            unchecked.update(piece);
+            Ok(())
+        })?;
+    }
+}
+
+fn fill(
+    spool: &mut Spool,
+    first: &[u8],
+    source: &mut impl Read,
+    buffer: &mut [u8],
+    mut also: impl FnMut(&[u8]),
+) -> Result<(), DecodeError> {
+    spool.push(first)?;
+    also(first);
+    loop {
+        let piece = read(source, buffer).map_err(DecodeError::Read)?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        spool.push(piece)?;
+        also(piece);
+    }
+}
+
+fn replay(
+    checked: &Checked,
+    spool: &mut Spool,
+    sink: &mut impl Write,
+    buffer: &mut [u8],
+) -> Result<u64, DecodeError> {
+    let mut decryptor = checked.decrypt_from(0)?;
+    let mut plain = Vec::with_capacity(PIECE + 16);
+    spool.replay(buffer, |piece| {
+        plain.clear();
+        decryptor.update(piece, &mut plain)?;
+        sink.write_all(&plain).map_err(DecodeError::Write)
+    })?;
+    decryptor.finish()?;
+    Ok(checked.len())
+}
+
+fn name(error: DecodeError, layer: impl ToString) -> DecodeError {
+    match error {
+        DecodeError::Open(source) => DecodeError::of_layer(layer, source),
+        other => other,
+    }
+}
+
+/// Octets read and written at once.
+const PIECE: usize = 256 * 1024;

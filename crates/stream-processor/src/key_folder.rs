@@ -1,0 +1,148 @@
+//! Private keys out of folders, as Kubernetes mounts them and as ctd-decoder reads them.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sealift_keywrap::customer_key::CustomerKey;
+use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private};
+use sealift_keywrap::{Identity, KeyError, Keyring, Password};
+use zeroize::Zeroizing;
+
+use crate::payload::PayloadKey;
+
+/// A ring of keys, and notes on everything that was passed over while it was filled.
+///
+/// Notes matter only when no key fits: then they say where a key was looked for, and why a file gave none.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// The keys that could be read, in the order of their sources and names.
+    pub ring: Keyring,
+    /// One line each.
+    pub notes: Vec<String>,
+    full: bool,
+    entries: usize,
+}
+
+impl Keys {
+    /// Adds the keys of a payload.
+    pub fn add_payload(&mut self, keys: &[PayloadKey]) {
+        for (index, key) in keys.iter().enumerate() {
+            let place = format!("key {index} of the payload");
+            self.add_file(&place, &key.file, || key.password());
+        }
+    }
+
+    /// Adds every key file below a folder; symbolic links are followed.
+    ///
+    /// Names that begin with two dots are the machinery of Kubernetes' volumes, where the same keys stand again. A key that
+    /// is encrypted takes its password from the file of the same name with the suffix `.password`.
+    pub fn add_folder(&mut self, folder: &Path) {
+        let before = self.ring.len();
+        let passed_over = self.notes.len();
+        self.walk(folder, MAX_FOLDER_DEPTH);
+        let found = self.ring.len() - before;
+        if found == 0 && self.notes.len() == passed_over {
+            self.notes.push(format!("no key in {}", folder.display()));
+        } else {
+            let said = format!("{found} new in {}", folder.display());
+            self.notes.insert(passed_over, said);
+        }
+    }
+
+    fn walk(&mut self, folder: &Path, depth: usize) {
+        let mut paths = match fs::read_dir(folder) {
+            Ok(entries) => entries
+                .take(MAX_FOLDER_ENTRIES)
+                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+                .collect::<Vec<_>>(),
+            Err(error) => return self.notes.push(format!("{}: {error}", folder.display())),
+        };
+        paths.sort();
+        for path in paths {
+            if self.full
+                || name_starts_with(&path, "..")
+                || path.extension().is_some_and(|suffix| suffix == "password")
+            {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > MAX_FOLDER_ENTRIES {
+                self.full = true;
+                return self.notes.push(format!(
+                    "more than {MAX_FOLDER_ENTRIES} files: the rest was not read"
+                ));
+            }
+            // Follows symbolic links, unlike the directory entry.
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => match depth.checked_sub(1) {
+                    Some(depth) => self.walk(&path, depth),
+                    None => self
+                        .notes
+                        .push(format!("{}: nested too deeply", path.display())),
+                },
+                Ok(metadata) if metadata.is_file() => match read(&path) {
+                    Ok(file) => self.add_file(&path.display().to_string(), &file, || {
+                        password_beside(&path)
+                    }),
+                    Err(error) => self.notes.push(format!("{}: {error}", path.display())),
+                },
+                Ok(_) => self.notes.push(format!("{}: not a file", path.display())),
+                Err(error) => self.notes.push(format!("{}: {error}", path.display())),
+            }
+        }
+    }
+
+    fn add_file(&mut self, place: &str, file: &[u8], password: impl FnOnce() -> Option<Password>) {
+        let parsed = match parse_private(file, None) {
+            Err(KeyError::PasswordMissing) => match password() {
+                Some(password) => parse_private(file, Some(&password)),
+                None => Err(KeyError::PasswordMissing),
+            },
+            other => other,
+        };
+        let identities: Vec<Box<dyn Identity>> = match (parsed, CustomerKey::from_file(file)) {
+            (Ok(keys), _) => keys.into_iter().map(|key| Box::new(key) as _).collect(),
+            (Err(_), Ok(key)) => vec![Box::new(key)],
+            (Err(error), Err(_)) => return self.notes.push(format!("{place}: {error}")),
+        };
+        for identity in identities {
+            if let Err(error) = self.ring.push(identity) {
+                self.full = true;
+                self.notes.push(format!("{place}: {error}"));
+            }
+        }
+    }
+}
+
+/// Most folders within each other.
+pub const MAX_FOLDER_DEPTH: usize = 8;
+/// Most files and folders that are looked at.
+pub const MAX_FOLDER_ENTRIES: usize = 1000;
+
+fn name_starts_with(path: &Path, prefix: &str) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+}
+
+fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut file = Zeroizing::new(Vec::new());
+    // One octet more than allowed lets the parser say that there are too many.
+    fs::File::open(path)?
+        .take(MAX_FILE_LEN as u64 + 1)
+        .read_to_end(&mut file)?;
+    Ok(file)
+}
+
+fn password_beside(path: &Path) -> Option<Password> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".password");
+    let mut text = read(&PathBuf::from(name)).ok()?;
+    // One line break at the end belongs to the editor, not to the password.
+    for line_break in [b'\n', b'\r'] {
+        if text.last() == Some(&line_break) {
+            text.pop();
+        }
+    }
+    Some(Password::new(text))
+}

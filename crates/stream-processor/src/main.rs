@@ -1,0 +1,126 @@
+//! `sealift-decoder`: started by containerd for every sealed layer. What it does is in the library; here it meets the process.
+
+mod args;
+mod payload_source;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use sealift_layer::OpenError;
+use sealift_stream_processor::{ContentStore, DecodeError, Job, Keys, Payload, decode};
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
+    let mut keys = Keys::default();
+    let outcome = run(&args, media_type.as_deref(), &mut keys);
+    let (code, line) = match &outcome {
+        Ok(octets) => (0, format!("{octets} octets")),
+        Err(error) => (error.exit_code(), message(error, &keys)),
+    };
+    if let Some(log) = &args.log {
+        // The layer's fate does not depend on whether it could be noted.
+        let _ = note(log, media_type.as_deref(), code, &line);
+    }
+    if outcome.is_err_and(|error| !error.is_quiet()) {
+        // containerd puts its own text right behind ours, hence no line break.
+        let _ = write!(io::stderr(), "sealift-decoder: {line}");
+    }
+    // Standard output stays open until the process is gone: a runtime that sees its end may not wait for the exit status.
+    ExitCode::from(code)
+}
+
+fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, DecodeError> {
+    let payload = match payload_source::read().map_err(DecodeError::PayloadSource)? {
+        Some(octets) => Payload::parse(&octets)?,
+        None => Payload::default(),
+    };
+    keys.add_payload(&payload.keys);
+    for folder in args.key_folders() {
+        keys.add_folder(&folder);
+    }
+    let (mut source, mut sink) = standard_streams()?;
+    let job = Job {
+        media_type,
+        descriptor: payload.descriptor.as_ref(),
+        keys: &keys.ring,
+        store: &ContentStore::new(&args.containerd_root),
+        spool: &args.spool_dir(),
+    };
+    decode(&job, &mut source, &mut sink)
+}
+
+/// Standard input and output without the buffers that `std` puts around them.
+fn standard_streams() -> Result<(File, File), DecodeError> {
+    #[cfg(unix)]
+    use std::os::fd::AsFd as As;
+    #[cfg(windows)]
+    use std::os::windows::io::AsHandle as As;
+
+    #[cfg(unix)]
+    let (source, sink) = (
+        io::stdin().as_fd().try_clone_to_owned(),
+        io::stdout().as_fd().try_clone_to_owned(),
+    );
+    #[cfg(windows)]
+    let (source, sink) = (
+        io::stdin().as_handle().try_clone_to_owned(),
+        io::stdout().as_handle().try_clone_to_owned(),
+    );
+    Ok((
+        source.map_err(DecodeError::Read)?.into(),
+        sink.map_err(DecodeError::Write)?.into(),
+    ))
+}
+
+/// Renders an error, its causes, and what was passed over, as one line.
+fn message(error: &DecodeError, keys: &Keys) -> String {
+    let mut line = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Wrappers repeat what they wrap.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    if matches!(error, DecodeError::Open(OpenError::NoKey { .. })) {
+        line.push_str("; keys at hand: ");
+        line.push_str(&keys.ring.len().to_string());
+        for note in &keys.notes {
+            line.push_str("; ");
+            line.push_str(note);
+        }
+    }
+    if let Some(hint) = error.hint() {
+        line.push_str("; hint: ");
+        line.push_str(hint);
+    }
+    line.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// Appends one line of JSON to the log file.
+fn note(log: &Path, media_type: Option<&str>, code: u8, line: &str) -> io::Result<()> {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let entry = serde_json::json!({
+        "time": seconds,
+        "pid": std::process::id(),
+        "mediaType": media_type,
+        "exit": code,
+        "outcome": line,
+    });
+    let mut file = OpenOptions::new().create(true).append(true).open(log)?;
+    file.write_all(format!("{entry}\n").as_bytes())
+}

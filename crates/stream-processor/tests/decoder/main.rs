@@ -1,0 +1,8 @@
+//! The built program, as containerd starts it.
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod lab;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod runs;
