@@ -1,0 +1,226 @@
+use std::collections::HashSet;
+use std::io::Write;
+use std::num::NonZeroUsize;
+
+use indexmap::IndexMap;
+use sealift_oci::{Descriptor, Digest, Platform};
+use sealift_registry::{RawManifest, Sink, Source};
+
+use crate::error::ImageError;
+use crate::outcome::{Outcome, Plan, PlannedLayer};
+use crate::progress::{Action, Event, Progress};
+use crate::tree::{Node, Tree, rendered};
+use crate::work::{Stop, in_parallel, pump};
+
+/// Moves an image, sealed or not, without changing it.
+#[derive(Clone)]
+pub struct Copy<'a> {
+    /// Where the image is.
+    pub source: &'a dyn Source,
+    /// Where it goes.
+    pub sink: &'a dyn Sink,
+    /// Platforms to take along; empty: all, and the digest stays the same.
+    pub platforms: Vec<Platform>,
+    /// Blobs in flight.
+    pub jobs: NonZeroUsize,
+    /// Receives what happens.
+    pub progress: &'a dyn Progress,
+}
+
+impl Copy<'_> {
+    /// Returns what [`run`](Self::run) would move.
+    ///
+    /// # Errors
+    /// [`ImageError`] when the image cannot be read.
+    pub fn plan(&self) -> Result<Plan, ImageError> {
+        let tree = Tree::load(self.source, &self.platforms)?;
+        let layers = tree.images().into_iter().flat_map(|image| {
+            image
+                .manifest
+                .layers()
+                .iter()
+                .enumerate()
+                .map(|(index, layer)| PlannedLayer {
+                    platform: image.platform.clone(),
+                    index,
+                    digest: layer.digest().clone(),
+                    size: layer.size(),
+                    media_type: layer.media_type().clone(),
+                    action: action_of(layer),
+                })
+        });
+        Ok(Plan {
+            digest: tree.digest.clone(),
+            layers: layers.collect(),
+        })
+    }
+
+    /// Moves blobs, then manifests, then the tag.
+    ///
+    /// # Errors
+    /// [`ImageError`]; the destination's tag is untouched then.
+    pub fn run(&self) -> Result<Outcome, ImageError> {
+        let tree = Tree::load(self.source, &self.platforms)?;
+        let images = tree.images();
+        let mut seen = HashSet::new();
+        let blobs: Vec<(&Descriptor, Action)> = images
+            .iter()
+            .flat_map(|image| {
+                let layers = image
+                    .manifest
+                    .layers()
+                    .iter()
+                    .map(|layer| (layer, action_of(layer)));
+                layers.chain([(image.manifest.config(), Action::Copy)])
+            })
+            .filter(|(blob, action)| *action == Action::Copy && seen.insert(blob.digest()))
+            .collect();
+        let moved = in_parallel(
+            self.jobs,
+            &blobs,
+            |(blob, _)| blob.size(),
+            |(blob, _), stop| {
+                copy_blob(
+                    self.source,
+                    self.sink,
+                    blob,
+                    Action::Copy,
+                    self.progress,
+                    stop,
+                )
+            },
+        )?;
+        let layers = images
+            .iter()
+            .map(|image| image.manifest.layers().len())
+            .sum();
+        let root = self.put(&tree.root)?;
+        self.sink.finish(&root)?;
+        Ok(Outcome {
+            digest: root.digest,
+            source_digest: tree.digest.clone(),
+            layers,
+            layers_changed: 0,
+            bytes: moved.into_iter().sum(),
+        })
+    }
+
+    /// Writes the manifests below a node, then its own.
+    fn put(&self, node: &Node) -> Result<RawManifest, ImageError> {
+        let raw = match node {
+            Node::Image(image) => image.raw.clone(),
+            Node::Index(branch) => {
+                for (_, child) in &branch.children {
+                    self.put(child)?;
+                }
+                if branch.is_whole() {
+                    branch.raw.clone()
+                } else {
+                    let entries = branch
+                        .children
+                        .iter()
+                        .map(|(descriptor, child)| entry_of(descriptor, child.raw()))
+                        .collect();
+                    let index = branch
+                        .index
+                        .rewritten(entries, branch.index.annotations().clone());
+                    rendered(index.octets(), index.media_type())
+                }
+            }
+        };
+        self.sink.put_manifest(&raw)?;
+        Ok(raw)
+    }
+}
+
+impl std::fmt::Debug for Copy<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Copy")
+            .field("source", &self.source)
+            .field("sink", &self.sink)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns an index entry that points to a rewritten manifest.
+pub(crate) fn entry_of(entry: &Descriptor, manifest: &RawManifest) -> Descriptor {
+    entry.clone().with_content(
+        manifest.media_type.clone(),
+        manifest.digest.clone(),
+        manifest.bytes.len() as u64,
+    )
+}
+
+/// Writes a small blob that is in memory.
+pub(crate) fn put_small(
+    sink: &dyn Sink,
+    descriptor: &Descriptor,
+    octets: &[u8],
+) -> Result<(), ImageError> {
+    if sink.has_blob(descriptor.digest(), descriptor.size())? {
+        return Ok(());
+    }
+    let mut writer = sink.blob(Some(descriptor.size()))?;
+    writer
+        .write_all(octets)
+        .map_err(|error| ImageError::from_io("write a blob", error))?;
+    Ok(writer.commit(descriptor.digest(), descriptor.size())?)
+}
+
+/// Moves one blob unless it is there; returns how many octets were moved.
+pub(crate) fn copy_blob(
+    source: &dyn Source,
+    sink: &dyn Sink,
+    blob: &Descriptor,
+    action: Action,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<u64, ImageError> {
+    let digest: &Digest = blob.digest();
+    progress.event(Event::Started {
+        digest,
+        size: blob.size(),
+        action,
+    });
+    let mut moved = 0;
+    if !sink.has_blob(digest, blob.size())? {
+        let mut reader = source.blob(blob)?;
+        let mut writer = sink.blob(Some(blob.size()))?;
+        pump(&mut reader, |piece| {
+            stop.check()?;
+            writer
+                .write_all(piece)
+                .map_err(|error| ImageError::from_io("write a blob", error))?;
+            moved += piece.len() as u64;
+            progress.event(Event::Advanced {
+                digest,
+                bytes: piece.len() as u64,
+            });
+            Ok(())
+        })?;
+        writer.commit(digest, blob.size())?;
+    }
+    progress.event(Event::Finished { digest });
+    Ok(moved)
+}
+
+fn action_of(layer: &Descriptor) -> Action {
+    // A layer with URLs is not in the source's registry; whoever pulls fetches it from there.
+    if layer.media_type().is_nondistributable() && !layer.urls().is_empty() {
+        Action::SkipNondistributable
+    } else {
+        Action::Copy
+    }
+}
+
+/// Annotations without the entries that `drop` names.
+pub(crate) fn without(
+    annotations: &IndexMap<String, String>,
+    drop: impl Fn(&str) -> bool,
+) -> IndexMap<String, String> {
+    annotations
+        .iter()
+        .filter(|(key, _)| !drop(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}

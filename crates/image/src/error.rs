@@ -1,0 +1,212 @@
+use std::io;
+use std::sync::Arc;
+
+use sealift_layer::{OpenError, SealError};
+use sealift_oci::{Digest, DocumentError};
+use sealift_registry::Error as RegistryError;
+use thiserror::Error;
+
+/// Why an operation on an image failed. Nothing was published then: the destination's tag is where it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The operation would change nothing although it was asked to.
+    #[error("nothing to do: {reason}")]
+    NothingToDo {
+        /// Why there is nothing.
+        reason: Box<str>,
+    },
+
+    /// A layer was chosen that the image does not have.
+    #[error("layer {layer} is out of range: the image has {layers} layers")]
+    LayerOutOfRange {
+        /// The number that was asked for.
+        layer: i64,
+        /// How many there are.
+        layers: usize,
+    },
+
+    /// A platform was chosen that the image does not have.
+    #[error("no image for platform {wanted}; there are {available}")]
+    NoSuchPlatform {
+        /// What was asked for.
+        wanted: Box<str>,
+        /// What there is.
+        available: Box<str>,
+    },
+
+    /// A selected layer cannot be sealed, and would therefore stay in clear.
+    #[error("layer {digest} of type `{media_type}` cannot be sealed and would stay in clear")]
+    NotSealable {
+        /// The layer.
+        digest: Digest,
+        /// Its type.
+        media_type: Box<str>,
+    },
+
+    /// The index holds something that is neither image nor index.
+    #[error("index entry {digest} of type `{media_type}` is not an image")]
+    NotAnImage {
+        /// The entry.
+        digest: Digest,
+        /// Its type.
+        media_type: Box<str>,
+    },
+
+    /// Indexes within indexes without end.
+    #[error("indexes are nested more than {limit} deep")]
+    NestedTooDeeply {
+        /// The limit.
+        limit: usize,
+    },
+
+    /// More images than any index has, counted over all nested indexes.
+    #[error("image has more than {limit} manifests")]
+    TooManyManifests {
+        /// The limit.
+        limit: usize,
+    },
+
+    /// The rewritten document is longer than registries accept.
+    #[error(
+        "the sealed {kind} would be {len} octets long, more than the {limit} that registries accept"
+    )]
+    TooLong {
+        /// Manifest or index.
+        kind: &'static str,
+        /// Its length.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+
+    /// A manifest, an index or a configuration is not well formed.
+    #[error("cannot read {digest}")]
+    Document {
+        /// The document.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: DocumentError,
+    },
+
+    /// A layer could not be sealed.
+    #[error("cannot seal layer {digest}")]
+    Seal {
+        /// The layer, by its plain blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: SealError,
+    },
+
+    /// A layer could not be opened.
+    #[error("cannot open layer {digest}")]
+    Open {
+        /// The layer, by its sealed blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+
+    /// What came out is not what the image's own records say.
+    #[error("{what} of layer {digest} is {actual}, not {expected}")]
+    Mismatch {
+        /// Which fact.
+        what: &'static str,
+        /// The layer.
+        digest: Digest,
+        /// What the image says.
+        expected: Box<str>,
+        /// What was computed.
+        actual: Box<str>,
+    },
+
+    /// The registry, layout or archive failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+
+    /// A temporary file failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+
+    /// Another part of the operation failed first.
+    #[error("stopped because another layer failed")]
+    Stopped,
+}
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Read the message.
+    Other,
+    /// Ask for something that exists.
+    Usage,
+    /// Bring another key.
+    NoKeyFits,
+    /// Reject the image.
+    Integrity,
+    /// Look at the network, the registry, the credentials.
+    Network,
+    /// Check the reference.
+    NotFound,
+    /// Nothing, or ask for something else.
+    NothingToDo,
+}
+
+impl ImageError {
+    /// Returns what the caller can do.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NothingToDo { .. } => Kind::NothingToDo,
+            Self::LayerOutOfRange { .. } => Kind::Usage,
+            Self::NoSuchPlatform { .. } => Kind::NotFound,
+            Self::Document { .. }
+            | Self::Mismatch { .. }
+            | Self::NestedTooDeeply { .. }
+            | Self::TooManyManifests { .. } => Kind::Integrity,
+            Self::Open {
+                source: OpenError::NoKey { .. },
+                ..
+            } => Kind::NoKeyFits,
+            Self::Open { .. } => Kind::Integrity,
+            Self::Registry(error) => match error {
+                RegistryError::NotFound { .. } => Kind::NotFound,
+                RegistryError::Unauthorized { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Network { .. } => Kind::Network,
+                RegistryError::Mismatch { .. } | RegistryError::Malformed { .. } => Kind::Integrity,
+                _ => Kind::Other,
+            },
+            Self::NotSealable { .. }
+            | Self::NotAnImage { .. }
+            | Self::TooLong { .. }
+            | Self::Seal { .. }
+            | Self::Io { .. }
+            | Self::Stopped => Kind::Other,
+        }
+    }
+
+    /// Takes the error of a blob reader or writer.
+    pub(crate) fn from_read(error: io::Error) -> Self {
+        Self::from_io("read the layer", error)
+    }
+
+    /// Takes an I/O error that may carry one of the registry's.
+    pub(crate) fn from_io(action: &'static str, error: io::Error) -> Self {
+        match RegistryError::of_io(&error) {
+            Some(inner) => Self::Registry(inner.clone()),
+            None => Self::Io {
+                action,
+                source: Arc::new(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! How a whole image is sealed, opened, copied, inspected and verified.
+//!
+//! Joins the pure crates below with a [`Source`](sealift_registry::Source) and a [`Sink`](sealift_registry::Sink).
+//! Everything is synchronous and runs on threads of its own: never call it on an async worker. What happens is told to
+//! a [`Progress`]; nothing here knows a terminal.
+
+mod blob;
+mod copy;
+mod error;
+mod inspect;
+mod open;
+mod opening;
+mod outcome;
+mod progress;
+mod seal;
+mod selection;
+mod tree;
+mod verify;
+mod work;
+
+pub use copy::Copy;
+pub use error::{ImageError, Kind};
+pub use inspect::{InspectedLayer, InspectedManifest, InspectedRecipient, Inspection, inspect};
+pub use open::Open;
+pub use opening::Identities;
+pub use outcome::{Outcome, Plan, PlannedLayer};
+pub use progress::{Action, Event, Progress, Silent};
+pub use seal::{Attestations, LazyPullAnnotations, OriginalManifest, Seal, SourceCheck};
+pub use selection::Selection;
+pub use verify::Verify;

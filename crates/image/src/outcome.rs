@@ -1,0 +1,44 @@
+use sealift_oci::{Digest, MediaType, Platform};
+
+use crate::progress::Action;
+
+/// What an operation would do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Digest of the source's manifest or index.
+    pub digest: Digest,
+    /// Every layer of every chosen image, in order.
+    pub layers: Vec<PlannedLayer>,
+}
+
+/// What would be done with one layer.
+#[derive(Clone, Debug)]
+pub struct PlannedLayer {
+    /// Platform of the image.
+    pub platform: Option<Platform>,
+    /// Place in the image, 0 is the base.
+    pub index: usize,
+    /// The layer as the source names it.
+    pub digest: Digest,
+    /// Its length in octets.
+    pub size: u64,
+    /// Its type in the source.
+    pub media_type: MediaType,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What an operation did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Digest of the manifest or index at the destination.
+    pub digest: Digest,
+    /// Digest of the source's manifest or index.
+    pub source_digest: Digest,
+    /// Layers of all chosen images.
+    pub layers: usize,
+    /// Layers that were sealed or opened.
+    pub layers_changed: usize,
+    /// Octets of blobs that were read and written.
+    pub bytes: u64,
+}

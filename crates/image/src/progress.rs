@@ -1,0 +1,67 @@
+use sealift_oci::Digest;
+
+/// Receives what happens during an operation; called from several threads at once.
+pub trait Progress: Sync {
+    /// Takes one event. Must not block for long: the transfer waits.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Something worth showing.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A decision the user should know of, in one sentence.
+    Notice {
+        /// The sentence.
+        text: &'a str,
+    },
+    /// Work on one blob begins.
+    Started {
+        /// The blob as the source names it.
+        digest: &'a Digest,
+        /// Its length in octets.
+        size: u64,
+        /// What is done with it.
+        action: Action,
+    },
+    /// More of the blob has been read.
+    Advanced {
+        /// The blob as the source names it.
+        digest: &'a Digest,
+        /// Octets since the last event.
+        bytes: u64,
+    },
+    /// The blob is at its destination.
+    Finished {
+        /// The blob as the source names it.
+        digest: &'a Digest,
+    },
+}
+
+/// What an operation does with one blob.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Seals it.
+    Seal,
+    /// Opens it.
+    Open,
+    /// Copies it unchanged.
+    Copy,
+    /// Copies it unchanged because it is sealed already.
+    KeepSealed,
+    /// Copies it unchanged, in clear, because the layer was not selected.
+    LeaveClear,
+    /// Leaves it where it is: a layer that registries must not store.
+    SkipNondistributable,
+    /// Reads and checks it.
+    Verify,
+}
+
+/// Shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _: Event<'_>) {}
+}

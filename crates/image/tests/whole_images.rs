@@ -1,0 +1,491 @@
+//! Whole images, sealed and opened between OCI layouts.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use sealift_image::{
+    Action, Attestations, Copy, Event, ImageError, Kind, LazyPullAnnotations, Open,
+    OriginalManifest, Outcome, Progress, Seal, Selection, SourceCheck, Verify, inspect,
+};
+use sealift_keywrap::{Keyring, Recipient, keys};
+use sealift_layer::{Cipher, Embedding};
+use sealift_registry::{ImageRef, Options, Sink, Source, Transport};
+use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
+use tempfile::TempDir;
+
+/// A folder with layouts, and a key pair.
+struct Bench {
+    folder: TempDir,
+    transport: Transport,
+    recipients: Arc<[Box<dyn Recipient>]>,
+    keyring: Keyring,
+    notices: Notices,
+}
+
+#[derive(Default)]
+struct Notices(Mutex<Vec<String>>);
+
+impl Progress for Notices {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Notice { text } = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let pair = keys::generate(keys::KeyType::P256, None).unwrap();
+        let mut keyring = Keyring::new();
+        for key in keys::parse_private(pair.private_pem.as_bytes(), None).unwrap() {
+            keyring.push(Box::new(key)).unwrap();
+        }
+        let public = keys::parse_public(pair.public_pem.as_bytes()).unwrap();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            transport: Transport::new(Options::default()).unwrap(),
+            recipients: public
+                .into_iter()
+                .map(|key| Box::new(key) as Box<dyn Recipient>)
+                .collect(),
+            keyring,
+            notices: Notices::default(),
+        }
+    }
+
+    fn with(image: &Image) -> Self {
+        let bench = Self::new();
+        image.write_layout(&bench.folder.path().join("plain"), "t");
+        bench
+    }
+
+    fn image(&self, layout: &str) -> ImageRef {
+        format!("oci:{}:t", self.folder.path().join(layout).display())
+            .parse()
+            .unwrap()
+    }
+
+    fn source(&self, layout: &str) -> Box<dyn Source> {
+        self.transport.source(&self.image(layout)).unwrap()
+    }
+
+    fn sink(&self, layout: &str) -> Box<dyn Sink> {
+        self.transport.sink(&self.image(layout)).unwrap()
+    }
+
+    fn seal(&self, adjust: impl FnOnce(&mut Seal<'_>)) -> Result<Outcome, ImageError> {
+        let source = self.source("plain");
+        let sink = self.sink("sealed");
+        let mut seal = Seal {
+            source: &*source,
+            sink: &*sink,
+            recipients: Arc::clone(&self.recipients),
+            cipher: Cipher::Chunked,
+            embedding: Embedding::default(),
+            selection: Selection::default(),
+            original: OriginalManifest::Keep,
+            attestations: Attestations::Drop,
+            lazy_pull: LazyPullAnnotations::Drop,
+            source_check: SourceCheck::Verify,
+            repository: None,
+            created_at: None,
+            jobs: NonZeroUsize::new(2).unwrap(),
+            progress: &self.notices,
+        };
+        adjust(&mut seal);
+        seal.run()
+    }
+
+    fn open(&self, selection: Selection) -> Result<Outcome, ImageError> {
+        Open {
+            source: &*self.source("sealed"),
+            sink: &*self.sink("opened"),
+            identities: &self.keyring,
+            selection,
+            jobs: NonZeroUsize::new(2).unwrap(),
+            progress: &self.notices,
+        }
+        .run()
+    }
+
+    fn verify(&self, layout: &str) -> Result<Vec<Option<bool>>, ImageError> {
+        let source = self.source(layout);
+        let verify = Verify {
+            source: &*source,
+            identities: Some(&self.keyring),
+            platforms: Vec::new(),
+            jobs: NonZeroUsize::MIN,
+            progress: &self.notices,
+        };
+        let manifests = verify.run()?.manifests;
+        Ok(manifests
+            .iter()
+            .flat_map(|manifest| &manifest.layers)
+            .map(|layer| layer.authenticated)
+            .collect())
+    }
+
+    fn root(&self, layout: &str) -> Vec<u8> {
+        self.source(layout).root().unwrap().bytes.to_vec()
+    }
+}
+
+fn layer(name: &str, packing: Packing) -> Layer {
+    Layer::new(
+        Tar::new()
+            .file(name, name.repeat(9000).as_bytes())
+            .whiteout("old"),
+        packing,
+    )
+}
+
+fn image(format: Format, packing: Packing) -> Image {
+    ImageBuilder::new(format)
+        .layers([layer("etc/a", packing), layer("etc/b", packing)])
+        .build()
+}
+
+fn both_ciphers(check: impl Fn(Cipher)) {
+    check(Cipher::Chunked);
+    check(Cipher::CtrHmac);
+}
+
+fn dir_is_empty_but_for_scaffolding(path: &Path) -> bool {
+    let index = std::fs::read(path.join("index.json")).unwrap_or_default();
+    !String::from_utf8_lossy(&index).contains("digest")
+}
+
+#[test]
+fn opening_what_was_sealed_gives_back_the_original_octets() {
+    both_ciphers(|cipher| {
+        for format in [Format::Oci, Format::Docker] {
+            for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
+                if format == Format::Docker && packing == Packing::Zstd {
+                    continue;
+                }
+                let original = image(format, packing);
+                let bench = Bench::with(&original);
+                let sealed = bench.seal(|seal| seal.cipher = cipher).unwrap();
+                assert_ne!(sealed.digest.to_string(), original.digest());
+                assert_eq!(sealed.layers_changed, 2);
+                let inspection = inspect(&*bench.source("sealed"), &[]).unwrap();
+                for layer in &inspection.manifests[0].layers {
+                    assert_eq!(layer.cipher.as_deref(), Some(cipher.name()));
+                    assert_eq!(layer.recipients.len(), 1);
+                    assert_eq!(
+                        layer.recipients[0].fingerprint.as_deref(),
+                        Some(&*bench.recipients[0].fingerprint())
+                    );
+                }
+                assert_eq!(bench.verify("sealed").unwrap(), [Some(true), Some(true)]);
+                let opened = bench.open(Selection::default()).unwrap();
+                assert_eq!(opened.digest.to_string(), original.digest());
+                assert_eq!(bench.root("opened"), original.bytes());
+                assert_eq!(bench.verify("opened").unwrap(), [None, None]);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_index_comes_back_whole_and_an_attested_one_rebuilt() {
+    both_ciphers(|cipher| {
+        let arm = ImageBuilder::new(Format::Oci)
+            .layer(layer("arm", Packing::Gzip))
+            .platform("linux/arm64")
+            .build();
+        let amd = ImageBuilder::new(Format::Oci)
+            .layer(layer("amd", Packing::Zstd))
+            .platform("linux/amd64")
+            .build();
+        let index = IndexBuilder::new(Format::Oci)
+            .child(arm.clone())
+            .child(amd.clone())
+            .annotation("k", "v")
+            .build();
+        let bench = Bench::with(&index);
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        assert_eq!(
+            bench.open(Selection::default()).unwrap().digest.to_string(),
+            index.digest()
+        );
+
+        let one = Selection {
+            platforms: vec!["linux/arm64".parse().unwrap()],
+            ..Selection::default()
+        };
+        assert_eq!(bench.open(one).unwrap().digest.to_string(), arm.digest());
+
+        let attested = IndexBuilder::new(Format::Oci).attested(amd.clone()).build();
+        let bench = Bench::with(&attested);
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        let sealed = String::from_utf8(bench.root("sealed")).unwrap();
+        assert!(!sealed.contains("attestation-manifest"), "{sealed}");
+        assert!(
+            bench
+                .notices
+                .0
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|text| text.contains("attestation manifest"))
+        );
+        bench.open(Selection::default()).unwrap();
+        assert!(
+            String::from_utf8(bench.root("opened"))
+                .unwrap()
+                .contains(&amd.digest())
+        );
+
+        let bench = Bench::with(&attested);
+        bench
+            .seal(|seal| {
+                seal.cipher = cipher;
+                seal.attestations = Attestations::Keep;
+            })
+            .unwrap();
+        assert_eq!(
+            bench.open(Selection::default()).unwrap().digest.to_string(),
+            attested.digest()
+        );
+    });
+}
+
+#[test]
+fn only_selected_layers_are_sealed_and_the_rest_stays() {
+    let original = image(Format::Oci, Packing::Gzip);
+    let bench = Bench::with(&original);
+    let outcome = bench.seal(|seal| seal.selection.layers = vec![-1]).unwrap();
+    assert_eq!((outcome.layers, outcome.layers_changed), (2, 1));
+    let layers = inspect(&*bench.source("sealed"), &[])
+        .unwrap()
+        .manifests
+        .remove(0)
+        .layers;
+    assert_eq!(
+        layers.iter().map(|layer| layer.sealed).collect::<Vec<_>>(),
+        [false, true]
+    );
+    assert_eq!(layers[0].digest.to_string(), original.layer_digest(0));
+    assert_eq!(
+        bench.open(Selection::default()).unwrap().digest.to_string(),
+        original.digest()
+    );
+}
+
+#[test]
+fn nothing_to_do_and_impossible_wishes_are_errors_before_anything_is_written() {
+    let original = image(Format::Oci, Packing::Gzip);
+    let bench = Bench::with(&original);
+    let error = bench
+        .seal(|seal| seal.selection.layers = vec![2])
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Usage);
+    let error = bench
+        .seal(|seal| seal.selection.platforms = vec!["linux/s390x".parse().unwrap()])
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(dir_is_empty_but_for_scaffolding(
+        &bench.folder.path().join("sealed")
+    ));
+
+    let none = Bench::with(&ImageBuilder::new(Format::Oci).build());
+    assert_eq!(none.seal(|_| {}).unwrap_err().kind(), Kind::NothingToDo);
+
+    let artifact = ImageBuilder::new(Format::Oci).layer(Layer::blob(
+        "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+        b"x",
+    ));
+    let bench = Bench::with(&artifact.build());
+    let error = bench.seal(|_| {}).unwrap_err();
+    assert!(matches!(error, ImageError::NotSealable { .. }), "{error:?}");
+    assert!(dir_is_empty_but_for_scaffolding(
+        &bench.folder.path().join("sealed")
+    ));
+}
+
+#[test]
+fn a_wrong_key_and_a_damaged_layer_are_told_apart_and_publish_nothing() {
+    both_ciphers(|cipher| {
+        let bench = Bench::with(&image(Format::Oci, Packing::Gzip));
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        let stranger = Bench {
+            keyring: Bench::new().keyring,
+            ..Bench::new()
+        };
+        let open = |keyring: &Keyring| {
+            Open {
+                source: &*bench.source("sealed"),
+                sink: &*bench.sink("opened"),
+                identities: keyring,
+                selection: Selection::default(),
+                jobs: NonZeroUsize::MIN,
+                progress: &bench.notices,
+            }
+            .run()
+        };
+        assert_eq!(open(&stranger.keyring).unwrap_err().kind(), Kind::NoKeyFits);
+        // Same digest and size promised, other octets: the layout was damaged after it was written.
+        let blobs = bench.folder.path().join("sealed/blobs/sha256");
+        let layers = inspect(&*bench.source("sealed"), &[])
+            .unwrap()
+            .manifests
+            .remove(0)
+            .layers;
+        let path = blobs.join(layers[0].digest.hex());
+        let mut octets = std::fs::read(&path).unwrap();
+        let last = octets.len() - 1;
+        octets[last] ^= 1;
+        std::fs::write(&path, octets).unwrap();
+        assert_eq!(open(&bench.keyring).unwrap_err().kind(), Kind::Integrity);
+        assert_eq!(bench.verify("sealed").unwrap_err().kind(), Kind::Integrity);
+        assert!(dir_is_empty_but_for_scaffolding(
+            &bench.folder.path().join("opened")
+        ));
+    });
+}
+
+#[test]
+fn a_damaged_source_is_never_published_sealed() {
+    let original = image(Format::Oci, Packing::Gzip);
+    let bench = Bench::with(&original);
+    let digest = original.layer_digest(1);
+    let path = bench
+        .folder
+        .path()
+        .join("plain/blobs/sha256")
+        .join(digest.trim_start_matches("sha256:"));
+    let mut octets = std::fs::read(&path).unwrap();
+    octets[20] ^= 1;
+    std::fs::write(&path, octets).unwrap();
+    assert_eq!(bench.seal(|_| {}).unwrap_err().kind(), Kind::Integrity);
+    assert!(dir_is_empty_but_for_scaffolding(
+        &bench.folder.path().join("sealed")
+    ));
+}
+
+#[test]
+fn foreign_layers_stay_unless_they_are_asked_for() {
+    let base = layer("base", Packing::Gzip);
+    let original = ImageBuilder::new(Format::Oci)
+        .layer(base.clone().foreign("https://example.invalid/base"))
+        .layer(layer("top", Packing::Gzip))
+        .build()
+        .with_blob(&base.digest(), &Packing::Gzip.pack(base.unpacked()));
+    let bench = Bench::with(&original);
+    let outcome = bench.seal(|_| {}).unwrap();
+    assert_eq!(outcome.layers_changed, 1);
+    assert!(
+        String::from_utf8(bench.root("sealed"))
+            .unwrap()
+            .contains("example.invalid")
+    );
+    let error = bench
+        .seal(|seal| seal.selection.layers = vec![0])
+        .unwrap_err();
+    assert!(matches!(error, ImageError::NotSealable { .. }), "{error:?}");
+    let outcome = bench
+        .seal(|seal| seal.selection.include_nondistributable = true)
+        .unwrap();
+    assert_eq!(outcome.layers_changed, 2);
+    let sealed = String::from_utf8(bench.root("sealed")).unwrap();
+    assert!(
+        !sealed.contains("example.invalid") && !sealed.contains("nondistributable"),
+        "{sealed}"
+    );
+    assert_eq!(
+        bench.open(Selection::default()).unwrap().digest.to_string(),
+        original.digest()
+    );
+}
+
+#[test]
+fn annotations_that_tell_files_are_dropped_with_a_notice_and_come_back() {
+    let toc = "containerd.io/snapshot/stargz/toc.digest";
+    let original = ImageBuilder::new(Format::Oci).layer(
+        layer("a", Packing::Gzip)
+            .annotation(toc, "sha256:00")
+            .annotation("mine", "1"),
+    );
+    let original = original
+        .annotation("org.opencontainers.image.title", "x")
+        .build();
+    let bench = Bench::with(&original);
+    bench.seal(|_| {}).unwrap();
+    let sealed = String::from_utf8(bench.root("sealed")).unwrap();
+    assert!(
+        !sealed.contains(toc) && sealed.contains(r#""mine":"1""#),
+        "{sealed}"
+    );
+    assert!(
+        bench
+            .notices
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|text| text.contains("lazy pulling"))
+    );
+    assert_eq!(
+        bench.open(Selection::default()).unwrap().digest.to_string(),
+        original.digest()
+    );
+}
+
+#[test]
+fn sealing_again_has_nothing_to_do_and_copying_changes_nothing() {
+    let bench = Bench::with(&image(Format::Oci, Packing::Gzip));
+    let sealed = bench.seal(|_| {}).unwrap();
+    let copy = Copy {
+        source: &*bench.source("sealed"),
+        sink: &*bench.sink("copy"),
+        platforms: Vec::new(),
+        jobs: NonZeroUsize::MIN,
+        progress: &bench.notices,
+    };
+    assert_eq!(copy.run().unwrap().digest, sealed.digest);
+    assert_eq!(bench.root("copy"), bench.root("sealed"));
+    let again = bench.seal(|_| {}).unwrap();
+    assert_ne!(again.digest, sealed.digest, "a fresh key for every run");
+    let plan = copy.plan().unwrap();
+    assert!(plan.layers.iter().all(|layer| layer.action == Action::Copy));
+    std::fs::rename(
+        bench.folder.path().join("copy"),
+        bench.folder.path().join("moved"),
+    )
+    .unwrap();
+    std::fs::remove_dir_all(bench.folder.path().join("plain")).unwrap();
+    std::fs::rename(
+        bench.folder.path().join("moved"),
+        bench.folder.path().join("plain"),
+    )
+    .unwrap();
+    assert_eq!(bench.seal(|_| {}).unwrap_err().kind(), Kind::NothingToDo);
+}
+
+#[test]
+fn an_original_that_names_other_layers_is_refused() {
+    // The sealed manifest of one image gets the layers of another: whoever has no key cannot make the originals fit.
+    let bench = Bench::with(&image(Format::Oci, Packing::Gzip));
+    bench.seal(|_| {}).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&bench.root("sealed")).unwrap();
+    let layers = manifest["layers"].as_array_mut().unwrap();
+    layers.swap(0, 1);
+    let forged = serde_json::to_vec(&manifest).unwrap();
+    let folder = bench.folder.path().join("sealed");
+    let digest = sealift_oci::Digest::sha256(&forged);
+    std::fs::write(folder.join("blobs/sha256").join(digest.hex()), &forged).unwrap();
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"t"}}}}]}}"#,
+        forged.len()
+    );
+    std::fs::write(folder.join("index.json"), index).unwrap();
+    assert_eq!(
+        bench.open(Selection::default()).unwrap_err().kind(),
+        Kind::Integrity
+    );
+    assert!(dir_is_empty_but_for_scaffolding(
+        &bench.folder.path().join("opened")
+    ));
+}
