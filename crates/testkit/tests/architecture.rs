@@ -188,6 +188,13 @@ const SURROUNDINGS: &[&str] = &[
     "SystemTime::now",
 ];
 
+/// Where code departs from the plan: file, words, and why it may. What no longer departs must leave this list.
+const DEPARTURES: &[(&str, &str, &str)] = &[(
+    "registry/src/http.rs",
+    "SystemTime::now()",
+    "`Retry-After` may be a date, which only a clock turns into a pause",
+)];
+
 /// Names of crates, and for each what it depends on in normal builds.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
@@ -347,21 +354,24 @@ fn crates_for_tests_are_used_by_tests_only() {
 #[test]
 fn no_crate_below_the_programs_asks_for_its_surroundings() {
     let workspace = workspace();
+    let crates = workspace.root.join("crates");
     let mut found = Vec::new();
-    for room in HOUSE
-        .iter()
-        .filter(|room| workspace.ours.contains(room.name))
-    {
-        for path in sources(&workspace.root.join("crates").join(room.name).join("src")) {
+    for room in HOUSE.iter().filter(|r| workspace.ours.contains(r.name)) {
+        for path in sources(&crates.join(room.name).join("src")) {
+            let place = path.strip_prefix(&crates).unwrap().to_str().unwrap();
+            let place = place.replace('\\', "/");
             let lines = mentions(&fs::read_to_string(&path).unwrap(), room.asks_not);
-            found.extend(
-                lines
-                    .iter()
-                    .map(|line| format!("{}: {line}", path.display())),
-            );
+            found.extend(lines.into_iter().map(|line| (place.clone(), line)));
         }
     }
-    assert_eq!(found, Vec::<String>::new());
+    for (place, words, _) in DEPARTURES {
+        let at = found
+            .iter()
+            .position(|(p, line)| p == place && line.contains(words));
+        let at = at.unwrap_or_else(|| panic!("{place} departs no longer: `{words}`"));
+        found.remove(at);
+    }
+    assert_eq!(found, Vec::<(String, String)>::new());
 }
 
 #[test]
