@@ -11,10 +11,11 @@ use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 use crate::answer::Complaint;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
-use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Tls, speaks_no_tls};
+use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, speaks_no_tls};
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
+use crate::tls::Tls;
 
 /// How to reach registries.
 #[derive(Debug)]

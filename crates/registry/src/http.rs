@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -17,31 +16,7 @@ use reqwest::{Method, StatusCode, Url};
 
 use crate::error::{Error, Failure};
 use crate::retry;
-
-/// How servers are trusted, and how we prove who we are to them.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// Certificate authorities in PEM, trusted beside the platform's.
-    pub authorities: Vec<PathBuf>,
-    /// Our own certificate chain and key, both in PEM. Shown to the registry only, never to the target of a redirect.
-    pub client: Option<ClientCertificate>,
-}
-
-impl Tls {
-    /// Returns whether anything was asked for.
-    pub(crate) fn is_given(&self) -> bool {
-        !self.authorities.is_empty() || self.client.is_some()
-    }
-}
-
-/// A client certificate on disk.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate {
-    /// The chain, in PEM.
-    pub chain: PathBuf,
-    /// The private key, in PEM.
-    pub key: PathBuf,
-}
+use crate::tls::{Identify, Tls};
 
 /// Forward proxies, as `HTTP_PROXY` and its siblings describe them. Loopback is never proxied.
 #[derive(Clone, Debug, Default)]
@@ -262,31 +237,9 @@ impl Http {
     }
 
     fn secured(&self, at_home: bool) -> Result<reqwest::Client, Error> {
-        let mut authorities = Vec::new();
-        for path in &self.options.tls.authorities {
-            let pem = read_pem(path)?;
-            let parsed = reqwest::Certificate::from_pem_bundle(&pem).ok();
-            let bundle = parsed.filter(|bundle| !bundle.is_empty()).ok_or_else(|| {
-                Error::malformed(
-                    format!("`{}`", path.display()),
-                    "it holds no certificate in PEM",
-                )
-            })?;
-            authorities.extend(bundle);
-        }
-        let mut builder = builder(&self.options)?.tls_certs_merge(authorities);
-        if let Some(client) = self.options.tls.client.as_ref().filter(|_| at_home) {
-            let mut pem = read_pem(&client.key)?;
-            pem.push(b'\n');
-            pem.extend_from_slice(&read_pem(&client.chain)?);
-            let identity = reqwest::Identity::from_pem(&pem);
-            zeroize::Zeroize::zeroize(&mut pem);
-            builder = builder.identity(identity.map_err(|_| {
-                let what = format!("client certificate `{}`", client.chain.display());
-                Error::malformed(what, "certificate and key cannot be read as PEM")
-            })?);
-        }
-        builder
+        let identify = if at_home { Identify::Yes } else { Identify::No };
+        builder(&self.options)?
+            .tls_backend_preconfigured(self.options.tls.config(identify)?)
             .build()
             .map_err(|error| Error::malformed("TLS configuration", describe(&error)))
     }
@@ -393,7 +346,6 @@ pub(crate) const MAX_REDIRECTS: usize = 5;
 const MAX_LOCATION_LEN: usize = 16 * 1024;
 /// Largest piece in which a body is handed to the connection; progress is counted in these.
 const PIECE: usize = 64 * 1024;
-const MAX_PEM_LEN: u64 = 4 * 1024 * 1024;
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {
@@ -421,16 +373,6 @@ fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {
         );
     }
     Ok(builder)
-}
-
-fn read_pem(path: &std::path::Path) -> Result<Vec<u8>, Error> {
-    use std::io::Read as _;
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let mut pem = Vec::new();
-    file.take(MAX_PEM_LEN)
-        .read_to_end(&mut pem)
-        .map_err(Error::io("read", path))?;
-    Ok(pem)
 }
 
 /// Hands out a body in pieces and counts them.

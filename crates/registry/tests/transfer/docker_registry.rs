@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sealift_registry::{Credential, Error, Options, Secret, Transport};
+use sealift_registry::{Credential, Error, Options, Secret, Tls, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 
@@ -144,6 +144,23 @@ fn an_image_goes_to_an_open_registry_and_back() {
         error.to_string(),
         format!("manifest `v2` was not found at {}/demo/app", peer.address)
     );
+}
+
+#[test]
+fn an_image_goes_through_tls_and_a_password() {
+    let Some(peer) = Peer::start("basic") else {
+        return;
+    };
+    let tls = |options: Options| Options {
+        tls: Tls {
+            authorities: vec![peer.folder.path().join("ca.crt")],
+            client: None,
+        },
+        ..options
+    };
+    there_and_back(&peer, tls(with_login()), "demo/app:v1").unwrap();
+    let error = there_and_back(&peer, tls(options()), "demo/app:v1").unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
 }
 
 #[test]
