@@ -1,6 +1,9 @@
 //! Many identities, one layer.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use thiserror::Error;
 
@@ -86,13 +89,14 @@ impl Keyring {
             let named = self.named_by(report);
             trials.extend(named.map(|identity| Trial { element, identity }));
         }
+        let named: BTreeSet<Trial> = trials.iter().copied().collect();
         for (element, report) in reports.iter().enumerate() {
             if report.names_its_keys() {
                 continue;
             }
             for identity in 0..self.identities.len() {
                 let trial = Trial { element, identity };
-                if !trials.contains(&trial) {
+                if !named.contains(&trial) {
                     trials.push(trial);
                 }
             }
@@ -225,7 +229,7 @@ impl fmt::Debug for Candidates<'_> {
     }
 }
 
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 struct Trial {
     element: usize,
     identity: usize,

@@ -20,6 +20,9 @@ mod object;
 mod open;
 mod write;
 
+#[cfg(test)]
+mod wycheproof_tests;
+
 use crate::{RecipientInfo, Scheme};
 
 pub use algorithm::{KeyManagement, OaepHash, WrapWidth};
