@@ -510,6 +510,15 @@ def key_files(folder):
     certificate = openssl("req", "-x509", "-new", "-key", path("p256.pem"), "-subj", "/CN=test", "-days", "1")
     put("p256.cert.pem", "public", certificate, mine)
     put("p256.cert.der", "public", openssl("x509", "-outform", "DER", data=certificate), mine)
+    request = openssl("req", "-new", "-key", path("p384.pem"), "-subj", "/CN=leaf")
+    leaf = openssl("x509", "-req", "-CA", path("p256.cert.pem"), "-CAkey", path("p256.pem"), "-set_serial", "2",
+                   data=request)
+    put("leaf.cert.pem", "public", leaf, [prints["p384.pem"]])
+    put("bad.chain.pem", "public", leaf + certificate,
+        "the file holds a certificate and its issuer; give the certificate alone")
+    same_name = openssl("req", "-x509", "-new", "-key", path("p384.pem"), "-subj", "/CN=test", "-days", "1")
+    put("two.cert.pem", "public", certificate + same_name, mine + [prints["p384.pem"]])
+    put("p256.digit-first.pub.pem", "public", b"0 a comment\n" + public(p256), mine)
     put("bundle.pem", "private", certificate + private(p256), mine)
     put("two.pem", "private", private(p256) + private(RSA), mine + [prints["rsa.pem"]])
     put("two.pub.pem", "public", public(p256) + public(RSA), mine + [prints["rsa.pem"]])

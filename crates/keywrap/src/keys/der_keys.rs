@@ -65,6 +65,25 @@ pub(super) fn spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     }
 }
 
+/// Refuses a certificate beside the one that issued it: the issuer would become a recipient too.
+pub(super) fn refuse_chain<'a>(files: impl Iterator<Item = &'a [u8]>) -> Result<(), KeyError> {
+    let mut issuers = Vec::new();
+    let mut subjects = Vec::new();
+    for der in files {
+        let certificate =
+            Certificate::from_der(der).map_err(|_| KeyError::malformed("certificate"))?;
+        let content = certificate.tbs_certificate();
+        if content.issuer() != content.subject() {
+            issuers.push(content.issuer().clone());
+        }
+        subjects.push(content.subject().clone());
+    }
+    if issuers.iter().any(|issuer| subjects.contains(issuer)) {
+        return Err(KeyError::CertificateChain);
+    }
+    Ok(())
+}
+
 pub(super) fn certificate(der: &[u8]) -> Result<PublicKey, KeyError> {
     let malformed = |_| KeyError::malformed("certificate");
     let certificate = Certificate::from_der(der).map_err(malformed)?;

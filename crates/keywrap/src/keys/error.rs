@@ -23,6 +23,10 @@ pub enum KeyError {
     #[error("this is a public key; a private key is needed here")]
     PrivateExpected,
 
+    /// A certificate stands beside its issuer's, whose key would become a recipient too.
+    #[error("the file holds a certificate and its issuer; give the certificate alone")]
+    CertificateChain,
+
     /// The key is encrypted and no password was given.
     #[error("key is encrypted and no password was given")]
     PasswordMissing,

@@ -81,10 +81,11 @@ impl Form {
         }
         if file.trim_ascii_start().first() == Some(&b'{') {
             Ok(Self::Json)
+        } else if pem::looks_like(file) {
+            // Before DER: text in front of a block may begin with any character, `0` included.
+            Ok(Self::Pem)
         } else if file.first() == Some(&SEQUENCE) {
             Ok(Self::Der)
-        } else if pem::looks_like(file) {
-            Ok(Self::Pem)
         } else {
             Err(KeyError::NotAKey)
         }
@@ -102,12 +103,17 @@ fn counted<T>(keys: Vec<T>) -> Result<Vec<T>, KeyError> {
 }
 
 fn public_blocks(blocks: &[Block]) -> Result<Vec<PublicKey>, KeyError> {
+    let certificates = blocks
+        .iter()
+        .filter(|block| is_certificate(block.label()))
+        .map(Block::octets);
+    der_keys::refuse_chain(certificates)?;
     blocks
         .iter()
         .map(|block| match block.label() {
             "PUBLIC KEY" => der_keys::spki(block.octets()),
             "RSA PUBLIC KEY" => der_keys::rsa_public(block.octets()),
-            "CERTIFICATE" | "X509 CERTIFICATE" => der_keys::certificate(block.octets()),
+            label if is_certificate(label) => der_keys::certificate(block.octets()),
             label if label.ends_with("PRIVATE KEY") => Err(KeyError::PublicExpected),
             label => Err(KeyError::unsupported_type(label)),
         })
@@ -130,7 +136,11 @@ fn private_blocks(
                 continue;
             }
             "EC PARAMETERS" => continue,
-            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" | "X509 CERTIFICATE" => {
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => {
+                public_seen = true;
+                continue;
+            }
+            label if is_certificate(label) => {
                 public_seen = true;
                 continue;
             }
@@ -150,6 +160,10 @@ fn private_blocks(
         return Err(KeyError::PrivateExpected);
     }
     Ok(keys)
+}
+
+fn is_certificate(label: &str) -> bool {
+    matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
 /// Neither form of encryption authenticates: what does not parse was decrypted with another password.
