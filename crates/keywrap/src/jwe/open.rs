@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use super::{Jwe, KeyManagement, OaepHash, concat_kdf, key_wrap, object::RecipientPart};
-use crate::{AgreementError, KeyAgreement, LayerSecret, UnwrapError};
+use crate::{KeyAgreement, LayerSecret, UnwrapError};
 
 /// An RSA private key in this process.
 pub(crate) type RsaKey = OaepPrivateDecryptingKey;
@@ -24,13 +24,11 @@ impl Jwe {
                 return Err(UnwrapError::NotForThisKey);
             };
             let peer = recipient.header.ephemeral.clone()?;
+            // The keeper of the key may be far away and need not be asked.
             if peer.curve() != key.curve() {
                 return Err(UnwrapError::NotForThisKey);
             }
-            let shared = match key.agree(&peer) {
-                Err(AgreementError::WrongCurve) => return Err(UnwrapError::NotForThisKey),
-                other => other?,
-            };
+            let shared = key.agree(&peer)?;
             let kek = concat_kdf::derive(
                 &shared,
                 algorithm.name(),
