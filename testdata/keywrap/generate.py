@@ -633,6 +633,11 @@ def key_files(folder):
     refuse("bad.alg.jwk", "public", compact_json({**ec_public, "alg": "RSA-OAEP"}), "unsupported key type `alg=RSA-OAEP`")
     refuse("bad.alg-ecdh-es.jwk", "public", compact_json({**ec_public, "alg": "ECDH-ES"}),
            "unsupported key type `alg=ECDH-ES`")
+    put("p256.kid-256.jwk", "public", compact_json({**ec_public, "kid": "<" * 256}), mine)
+    refuse("bad.kid-257.jwk", "public", compact_json({**ec_public, "kid": "a" * 257}),
+           "malformed key: `kid` longer than 256 octets")
+    refuse("bad.kid-257.private.jwk", "private", compact_json({**ec_private, "kid": "a" * 257}),
+           "malformed key: `kid` longer than 256 octets")
     refuse("bad.point.jwk", "public", compact_json({**ec_public, "y": flip(ec_public["y"])}),
            "malformed key: JWK is not a point of its curve")
     refuse("bad.short-scalar.jwk", "private", compact_json({**ec_private, "d": "AQ"}),

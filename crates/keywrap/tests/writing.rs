@@ -8,7 +8,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sealift_keywrap::{
     Identity, LayerSecret, MAX_ELEMENT_LEN, Password, PublicKey, Recipient, Scheme, WrapContext,
-    WrapError, keys,
+    WrapError, describe, keys,
     keys::{KeyType, generate},
 };
 use zeroize::Zeroizing;
@@ -101,6 +101,19 @@ fn a_jwk_decides_algorithm_and_key_id() {
     let header = protected(&wrap(&ec));
     assert!(header.starts_with(r#"{"alg":"ECDH-ES+A192KW","enc":"A256GCM","epk":{"#));
     assert!(header.ends_with(r#"},"kid":"node 1"}"#), "{header}");
+}
+
+#[test]
+fn the_longest_key_id_still_fits_what_we_read() {
+    let key_id = "\u{1}".repeat(keys::MAX_KEY_ID_LEN);
+    let jwk = format!(
+        r#"{{"kty":"EC",{EC_JWK},"kid":{}}}"#,
+        serde_json::Value::from(key_id.as_str())
+    );
+    let wrapped = public(&jwk)
+        .wrap_key(&secret(), &WrapContext::default())
+        .expect("wraps");
+    assert_eq!(describe(&wrapped)[0].key_id.as_deref(), Some(&*key_id));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use der::{Encode, asn1::UintRef};
 use zeroize::Zeroizing;
 
-use super::{KeyError, MAX_KEYS, PrivateKey, PublicKey, der_keys};
+use super::{KeyError, MAX_KEY_ID_LEN, MAX_KEYS, PrivateKey, PublicKey, der_keys};
 use crate::{
     Curve, EcPoint,
     strict_json::{Object, Value},
@@ -33,7 +33,7 @@ pub(super) fn parse_public(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
                     .ok_or(KeyError::malformed("JWK is not a point of its curve"))?
             }
         };
-        key.with_jwk_members(jwk.text("alg")?, jwk.text("kid")?)
+        key.with_jwk_members(jwk.text("alg")?, jwk.key_id()?)
     })
 }
 
@@ -47,7 +47,7 @@ pub(super) fn parse_private(file: &[u8]) -> Result<Vec<PrivateKey>, KeyError> {
             Kind::Rsa => rsa_private(jwk)?,
             Kind::Ec(curve) => ec_private(jwk, curve)?,
         };
-        Ok(key.with_key_id(jwk.text("kid")?))
+        Ok(key.with_key_id(jwk.key_id()?))
     })
 }
 
@@ -140,6 +140,15 @@ impl Jwk<'_> {
             }
             other => Err(KeyError::unsupported_type(&format!("kty={other}"))),
         }
+    }
+
+    /// Returns `kid`, which goes into every element for this key and must fit the header that readers accept.
+    fn key_id(&self) -> Result<Option<&str>, KeyError> {
+        let key_id = self.text("kid")?;
+        if key_id.is_some_and(|key_id| key_id.len() > MAX_KEY_ID_LEN) {
+            return Err(KeyError::malformed("`kid` longer than 256 octets"));
+        }
+        Ok(key_id)
     }
 
     fn contains(&self, name: &str) -> bool {

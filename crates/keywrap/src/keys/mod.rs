@@ -31,6 +31,9 @@ pub const MAX_FILE_LEN: usize = 1024 * 1024;
 /// Most keys in one file.
 pub const MAX_KEYS: usize = 100;
 
+/// Longest `kid` of a JWK, in octets.
+pub const MAX_KEY_ID_LEN: usize = 256;
+
 /// Smallest RSA modulus, in bits.
 pub const MIN_RSA_BITS: usize = 2048;
 
