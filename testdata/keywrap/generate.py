@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Writes the vectors of this folder: jwe/, customer_key/ and keys/.
+"""usage: generate.py [FOLDER…]
+
+Writes the vectors of this folder: jwe/, customer_key/ and keys/.
 
 Shares no code with the crate: primitives come from the `cryptography` package and hashlib, key files from the
 openssl command. Elements are a function of their names, so that running this again changes nothing in jwe/ and
@@ -309,6 +311,9 @@ def jwe_vectors(write):
     x = base64.urlsafe_b64decode(message.header["epk"]["x"] + "=")
     vector("epk_short", "x without its first octet", with_epk(lambda e: e.update(x=b64u(x[1:]))), malformed(off))
     vector("epk_long", "x with a zero before it", with_epk(lambda e: e.update(x=b64u(b"\0" + x))), malformed(off))
+    y = base64.urlsafe_b64decode(message.header["epk"]["y"] + "=")
+    vector("epk_split_elsewhere", "the right octets, cut between x and y one octet too late",
+           with_epk(lambda e: e.update(x=b64u(x + y[:1]), y=b64u(y[1:]))), malformed(off))
     vector("epk_with_private_key", "a private key in epk", with_epk(lambda e: e.update(d="AA")),
            malformed("`epk` with a private key"))
     vector("epk_without_crv", "no curve", with_epk(lambda e: e.pop("crv")), malformed("`epk` without `crv`"))
@@ -697,13 +702,14 @@ def element_writer(folder):
     return write
 
 
-def main():
-    for name in ("jwe", "customer_key", "keys"):
-        shutil.rmtree(f"{HERE}/{name}", ignore_errors=True)
-        os.mkdir(f"{HERE}/{name}")
-    key_files(f"{HERE}/keys")
-    jwe_vectors(element_writer(f"{HERE}/jwe"))
-    customer_vectors(element_writer(f"{HERE}/customer_key"))
+def main(folders):
+    steps = {"keys": key_files, "jwe": lambda folder: jwe_vectors(element_writer(folder)),
+             "customer_key": lambda folder: customer_vectors(element_writer(folder))}
+    for name in folders or steps:
+        folder = f"{HERE}/{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder)
+        steps[name](folder)
 
 
-main()
+main(sys.argv[1:])
