@@ -30,7 +30,6 @@ mod store;
 pub mod tls;
 mod upload;
 
-use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -90,7 +89,7 @@ impl Registry {
 pub struct RunningRegistry {
     addr: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<Soundness>>,
 }
 
 impl RunningRegistry {
@@ -235,29 +234,57 @@ impl Drop for RunningRegistry {
         self.shared.is_closing.store(true, SeqCst);
         // The acceptor looks at the flag when it accepts, so something must come.
         drop(TcpStream::connect(self.addr));
-        if let Some(acceptor) = self.acceptor.take() {
-            drop(acceptor.join());
-        }
+        let outcome = self.acceptor.take().map(JoinHandle::join);
+        let is_sound = matches!(outcome, Some(Ok(Soundness::Sound)));
+        // A second panic would end the process and hide the first.
+        assert!(
+            is_sound || thread::panicking(),
+            "the registry itself failed"
+        );
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+/// Whether the registry met nothing that its author had not thought of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Soundness {
+    Sound,
+    Broken,
+}
+
+/// Closes a connection in the end, also when its thread panics.
+struct Closer(TcpStream);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        drop(self.0.shutdown(Shutdown::Both));
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Soundness {
     let tls = tls::server_config(shared.options.tls);
-    let mut connections: HashMap<u64, (TcpStream, JoinHandle<()>)> = HashMap::new();
-    for (number, stream) in (0..).zip(listener.incoming()) {
+    let mut soundness = Soundness::Sound;
+    let mut join = |thread: JoinHandle<()>| {
+        if thread.join().is_err() {
+            soundness = Soundness::Broken;
+        }
+    };
+    let mut connections: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
+    for stream in listener.incoming() {
         if shared.is_closing.load(SeqCst) {
             break;
         }
-        connections.retain(|_, (_, thread)| !thread.is_finished());
+        for (_, thread) in connections.extract_if(.., |(_, thread)| thread.is_finished()) {
+            join(thread);
+        }
         let Ok(stream) = stream else { continue };
         drop(stream.set_nodelay(true));
-        let Ok(twin) = stream.try_clone() else {
+        let (Ok(ours), Ok(closer)) = (stream.try_clone(), stream.try_clone()) else {
             continue;
         };
         let tls = tls.clone();
         let shared = Arc::clone(shared);
         let thread = thread::spawn(move || {
-            let closer = stream.try_clone();
+            let _closer = Closer(closer);
             let stream: Box<dyn Stream> = match tls {
                 Some(config) => match rustls::ServerConnection::new(config) {
                     Ok(session) => Box::new(rustls::StreamOwned::new(session, stream)),
@@ -266,15 +293,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
                 None => Box::new(stream),
             };
             shared.serve(Connection::new(stream));
-            // The acceptor's copy of the socket keeps it open otherwise.
-            drop(closer.and_then(|s| s.shutdown(Shutdown::Both)));
         });
-        connections.insert(number, (twin, thread));
+        connections.push((ours, thread));
     }
-    for (stream, thread) in connections.into_values() {
+    for (stream, thread) in connections {
         drop(stream.shutdown(Shutdown::Both));
-        drop(thread.join());
+        join(thread);
     }
+    soundness
 }
 
 /// How long a test waits for what must come.

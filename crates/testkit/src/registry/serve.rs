@@ -303,7 +303,8 @@ impl Exchange<'_> {
         let Some((first, last)) = asked.and_then(|value| parse_range(value, whole.len())) else {
             return Reply::new(200).with("Accept-Ranges", "bytes").body(body);
         };
-        if first >= whole.len() {
+        // The conformance tests of the specification want 416 also for a range that ends before it begins.
+        if first >= whole.len() || last < first {
             return Reply::error(416, "RANGE_INVALID")
                 .with("Content-Range", format!("bytes */{}", whole.len()));
         }
@@ -506,7 +507,7 @@ fn parse_range(value: &str, length: usize) -> Option<(usize, usize)> {
     }
     let first = first.parse().ok()?;
     let last = if last.is_empty() {
-        end
+        end.max(first)
     } else {
         last.parse().ok()?
     };
