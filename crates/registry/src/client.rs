@@ -11,7 +11,7 @@ use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 use crate::answer::Complaint;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
-use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, speaks_no_tls};
+use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, may_speak_no_tls};
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
@@ -382,8 +382,8 @@ impl Client {
         }
         let probe = Call::new(Method::GET, join(&secured, "v2/")?);
         let scheme = match inner.http.send(&probe, &secured, None).await {
-            Err(Setback::Transient { failure, .. }) if speaks_no_tls(&failure) => "http",
-            Err(Setback::Final(Error::Network { failure, .. })) if speaks_no_tls(&failure) => {
+            Err(Setback::Transient { failure, .. }) if may_speak_no_tls(&failure) => "http",
+            Err(Setback::Final(Error::Network { failure, .. })) if may_speak_no_tls(&failure) => {
                 "http"
             }
             // Any other trouble is better told by the request itself.

@@ -13,6 +13,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::auth_file::{AuthFile, AuthFileError, Place};
 use crate::error::Error;
+use crate::http::Proxies;
 use crate::secret::Secret;
 
 /// What proves to a registry, or to its token service, who asks.
@@ -66,6 +67,22 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, or the same in lower case.
+    pub fn proxies(&self) -> Proxies {
+        let read = |name: &str| {
+            let value = self
+                .text(name)
+                .or_else(|| self.text(&name.to_lowercase()))?;
+            value.to_str().map(Box::<str>::from)
+        };
+        let proxy = |name| read(name).or_else(|| read("ALL_PROXY"));
+        Proxies {
+            http: proxy("HTTP_PROXY"),
+            https: proxy("HTTPS_PROXY"),
+            except: read("NO_PROXY").unwrap_or_default(),
+        }
+    }
+
     fn text(&self, name: &str) -> Option<&OsStr> {
         self.variables
             .get(OsStr::new(name))
@@ -489,6 +506,21 @@ mod tests {
             error,
             "answer of credential helper `docker-credential-test` is malformed: it is not JSON of the helpers' protocol"
         );
+    }
+
+    #[test]
+    fn proxies_are_read_in_both_spellings() {
+        let mut environment = Environment::default();
+        let mut set =
+            |name: &str, value: &str| environment.variables.insert(name.into(), value.into());
+        set("https_proxy", "http://lower:1");
+        set("ALL_PROXY", "http://all:2");
+        set("HTTP_PROXY", "");
+        set("NO_PROXY", "a.io,10.0.0.0/8");
+        let proxies = environment.proxies();
+        assert_eq!(proxies.https.as_deref(), Some("http://lower:1"));
+        assert_eq!(proxies.http.as_deref(), Some("http://all:2"));
+        assert_eq!(&*proxies.except, "a.io,10.0.0.0/8");
     }
 
     #[tokio::test]

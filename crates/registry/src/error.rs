@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sealift_oci::Digest;
 use thiserror::Error;
 
+use crate::retry::is_transient;
+
 /// Why something could not be read or written.
 ///
 /// Variants differ by what the caller can do. No variant carries a credential, a token or the query of a URL.
@@ -92,8 +94,27 @@ pub enum Error {
 
 impl Error {
     /// Returns whether the same operation, begun anew, may succeed without anybody changing anything.
+    ///
+    /// Attempts have been made already, so later is better than at once; only
+    /// [`is_lost_upload`](Self::is_lost_upload) asks for a new start without delay.
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Network { .. })
+        let Self::Network { failure, .. } = self else {
+            return false;
+        };
+        match failure {
+            Failure::Status { status, .. } => is_transient(*status),
+            Failure::Tls(_) | Failure::NotTls(_) => false,
+            Failure::Transport(_)
+            | Failure::Stalled { .. }
+            | Failure::Busy { .. }
+            | Failure::UploadLost { .. } => true,
+        }
+    }
+
+    /// Returns whether a registry forgot an upload, so that the blob must be written again from its start.
+    pub fn is_lost_upload(&self) -> bool {
+        let lost = |failure: &Failure| matches!(failure, Failure::UploadLost { .. });
+        matches!(self, Self::Network { failure, .. } if lost(failure))
     }
 
     /// Returns the error that a [`BlobReader`](crate::BlobReader) or [`BlobWriter`](crate::BlobWriter) reported as an I/O error.
@@ -204,6 +225,14 @@ pub enum Failure {
     /// The connection could not be made, or broke.
     #[error("the connection failed")]
     Transport(#[source] Arc<dyn std::error::Error + Send + Sync>),
+
+    /// One side does not accept the other: add the server's authority, or show another certificate.
+    #[error("the TLS connection was refused")]
+    Tls(#[source] Arc<dyn std::error::Error + Send + Sync>),
+
+    /// The server answers in clear: use plain HTTP, if that is wanted.
+    #[error("the server does not speak TLS")]
+    NotTls(#[source] Arc<dyn std::error::Error + Send + Sync>),
 
     /// Nothing moved for too long.
     #[error("no data moved for {seconds} seconds")]

@@ -409,38 +409,46 @@ fn redirect(answer: &Answer, call: &Call) -> Result<Option<String>, Setback> {
 fn setback(error: reqwest::Error, call: &Call) -> Setback {
     // The URL may hold a signature; the request is named by host and path.
     let error = error.without_url();
-    let hopeless = error.is_builder() || certificate_fault(&error);
-    let failure = Failure::Transport(Arc::new(error));
-    if hopeless {
-        Setback::Final(Error::Network {
-            request: call.name(),
-            attempts: 1,
-            failure,
-        })
-    } else {
-        Setback::transient(failure)
-    }
-}
-
-/// Returns whether TLS failed for a reason that stays.
-fn certificate_fault(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|error| match error.downcast_ref() {
-        None | Some(rustls::Error::PeerMisbehaved(_)) => false,
-        Some(rustls::Error::AlertReceived(alert)) => {
-            *alert != rustls::AlertDescription::InternalError
-        }
-        Some(_) => true,
+    let verdict = tls_verdict(&error);
+    let is_builder = error.is_builder();
+    let error = Arc::new(error);
+    let failure = match verdict {
+        TlsVerdict::NotTls => Failure::NotTls(error),
+        TlsVerdict::Refused => Failure::Tls(error),
+        TlsVerdict::NotConcerned if is_builder => Failure::Transport(error),
+        TlsVerdict::NotConcerned => return Setback::transient(Failure::Transport(error)),
+    };
+    Setback::Final(Error::Network {
+        request: call.name(),
+        attempts: 1,
+        failure,
     })
 }
 
-/// Returns whether the other side does not speak TLS at all: it answers in clear, or hangs up on the greeting.
-pub(crate) fn speaks_no_tls(failure: &Failure) -> bool {
-    let Failure::Transport(error) = failure else {
-        return false;
-    };
-    let clear = |error: &(dyn StdError + 'static)| {
-        matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_)))
-    };
+/// What TLS has to do with a failure.
+enum TlsVerdict {
+    /// Nothing, or nothing that must stay.
+    NotConcerned,
+    /// The other side answers in clear.
+    NotTls,
+    /// One side does not accept the other.
+    Refused,
+}
+
+fn tls_verdict(error: &(dyn StdError + 'static)) -> TlsVerdict {
+    use rustls::{AlertDescription, Error};
+    match causes(error).find_map(|error| error.downcast_ref::<Error>()) {
+        None
+        | Some(Error::PeerMisbehaved(_) | Error::AlertReceived(AlertDescription::InternalError)) => {
+            TlsVerdict::NotConcerned
+        }
+        Some(Error::InvalidMessage(_)) => TlsVerdict::NotTls,
+        Some(_) => TlsVerdict::Refused,
+    }
+}
+
+/// Returns whether the other side perhaps does not speak TLS: it answers in clear, or hangs up on the greeting.
+pub(crate) fn may_speak_no_tls(failure: &Failure) -> bool {
     let gone = |error: &(dyn StdError + 'static)| {
         let kind = error.downcast_ref().map(io::Error::kind);
         matches!(
@@ -448,7 +456,11 @@ pub(crate) fn speaks_no_tls(failure: &Failure) -> bool {
             Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
         )
     };
-    causes(&**error).any(|error| clear(error) || gone(error))
+    match failure {
+        Failure::NotTls(_) => true,
+        Failure::Transport(error) => causes(&**error).any(gone),
+        _ => false,
+    }
 }
 
 /// Walks an error and its causes.

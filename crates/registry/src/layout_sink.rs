@@ -166,10 +166,15 @@ impl Shared {
 
     fn enter(&self, root: &RawManifest, name: Option<&LayoutName>) -> Result<(), Error> {
         let path = self.dir.join(INDEX);
-        // The marker never changes, so it can carry the lock; released when the file is closed.
-        let marker = self.dir.join(MARKER);
-        let lock = File::open(&marker).map_err(Error::io("open", &marker))?;
-        lock.lock().map_err(Error::io("lock", &marker))?;
+        // Released when the file is closed.
+        let lock = self.dir.join(LOCK);
+        let locked = File::options()
+            .read(true)
+            .write(cfg!(windows))
+            .create(cfg!(windows))
+            .open(&lock)
+            .map_err(Error::io("open", &lock))?;
+        locked.lock().map_err(Error::io("lock", &lock))?;
         let mut index = match File::open(&path) {
             Ok(file) => {
                 let mut octets = Vec::new();
@@ -199,8 +204,16 @@ impl Shared {
 
 /// Returns whether a file may stand in a directory that another writer is just making a layout, or left half made.
 fn is_ours(name: &OsStr) -> bool {
-    name == "blobs" || name.to_string_lossy().starts_with(PARTIAL)
+    name == "blobs" || name == LOCK || name.to_string_lossy().starts_with(PARTIAL)
 }
+
+/// The file that carries the lock. On Unix the marker, which never changes, will do; on Windows a lock keeps others from
+/// reading the file, so there is one for the purpose.
+const LOCK: &str = if cfg!(windows) {
+    ".sealift-lock"
+} else {
+    MARKER
+};
 
 struct BlobDraft {
     spool: Spool,

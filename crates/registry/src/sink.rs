@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 
 use sealift_oci::{Descriptor, Digest};
 
@@ -50,14 +51,29 @@ pub trait Sink: fmt::Debug + Send + Sync {
         if self.has_blob(descriptor.digest(), descriptor.size())? {
             return Ok(false);
         }
-        let mut reader = open()?;
-        let mut writer = self.blob(Some(descriptor.size()))?;
-        io::copy(&mut reader, &mut writer)
-            .map_err(|error| Error::from_io(error, "copy", "blob".as_ref()))?;
-        writer.commit(descriptor.digest(), descriptor.size())?;
-        Ok(true)
+        let mut starts = 1;
+        loop {
+            match copy_once(self, descriptor, open()?) {
+                Err(error) if error.is_lost_upload() && starts < MAX_STARTS => starts += 1,
+                outcome => return outcome.map(|()| true),
+            }
+        }
     }
 }
+
+fn copy_once<S: Sink + ?Sized>(
+    sink: &S,
+    descriptor: &Descriptor,
+    mut reader: BlobReader,
+) -> Result<(), Error> {
+    let mut writer = sink.blob(Some(descriptor.size()))?;
+    let place = Path::new("blob");
+    io::copy(&mut reader, &mut writer).map_err(|error| Error::from_io(error, "copy", place))?;
+    writer.commit(descriptor.digest(), descriptor.size())
+}
+
+/// How often a blob is begun whose upload the registry forgets.
+const MAX_STARTS: u32 = 3;
 
 /// A blob in the making. Dropping it without [`commit`](Self::commit) leaves nothing behind.
 ///

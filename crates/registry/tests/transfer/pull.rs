@@ -710,7 +710,7 @@ fn tls_wants_a_known_authority_and_shows_a_certificate_if_asked() {
     let untrusted = root(ServedTls::On, unknown).unwrap_err();
     assert!(
         untrusted.starts_with(
-            "GET HOST/v2/demo/app/manifests/v1 failed (attempt 1): the connection failed: "
+            "GET HOST/v2/demo/app/manifests/v1 failed (attempt 1): the TLS connection was refused: "
         ),
         "{untrusted}"
     );
@@ -727,6 +727,62 @@ fn tls_wants_a_known_authority_and_shows_a_certificate_if_asked() {
         empty.ends_with("empty.pem` is malformed: it holds no certificate in PEM"),
         "{empty}"
     );
+}
+
+#[test]
+fn a_proxy_is_used_but_not_for_this_machine() {
+    let proxy = Registry::start(Serving::default());
+    let registry = serving(Serving::default());
+    let mut options = options();
+    options.plain_http = true;
+    options.proxies.http = Some(proxy.url().into());
+    options.proxies.except = "direct.invalid".into();
+    let transport = Transport::new(options).unwrap();
+    assert_eq!(
+        source(&transport, &reference(&registry))
+            .root()
+            .unwrap()
+            .bytes,
+        image().bytes()
+    );
+    assert_eq!(proxy.log().len(), 0);
+    source(&transport, "docker://registry.invalid/demo/app")
+        .root()
+        .unwrap_err();
+    let asked: Vec<_> = proxy.log().iter().map(|entry| entry.path.clone()).collect();
+    assert_eq!(
+        asked,
+        ["http://registry.invalid/v2/demo/app/manifests/latest"]
+    );
+    source(&transport, "docker://direct.invalid/demo/app")
+        .root()
+        .unwrap_err();
+    assert_eq!(proxy.log().len(), 1);
+}
+
+#[test]
+fn a_registry_that_answers_in_clear_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Leads to this machine without saying so.
+    let host = format!("0.0.0.0:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request";
+            drop(std::io::Write::write_all(&mut stream.unwrap(), answer));
+        }
+    });
+    let transport = transport();
+    let error = source(&transport, &format!("docker://{host}/demo/app:v1"))
+        .root()
+        .unwrap_err();
+    let message = told(&error, &host);
+    assert!(
+        message.starts_with(
+            "GET HOST/v2/demo/app/manifests/v1 failed (attempt 1): the server does not speak TLS: "
+        ),
+        "{message}"
+    );
+    assert!(!error.may_retry());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::lab::{descriptor, options, sink, told, transport, write};
+use crate::lab::{descriptor, options, sink, source, told, transport, write};
 use sealift_oci::{Digest, MediaType};
 use sealift_registry::{Credential, Error, RawManifest, Secret, Transport};
 use sealift_testkit::noise;
@@ -156,6 +156,35 @@ fn a_lost_session_is_begun_anew_while_everything_is_held() {
             .unwrap_err()
             .contains("answered 404")
     );
+}
+
+#[test]
+fn a_copy_begins_anew_when_its_upload_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let transport = transport();
+    let octets = noise(1, LONG);
+    let local = format!("oci:{}", folder.path().display());
+    let from = sink(&transport, &local);
+    write(&*from, &octets).unwrap();
+    from.finish(&manifest(&Digest::sha256(b"{}"))).unwrap();
+    let from = source(&transport, &local);
+    let blob = descriptor(&octets);
+    for (times, expected) in [(1, true), (2, true), (3, false)] {
+        let registry = Registry::start(Serving::default());
+        for _ in 0..times {
+            registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ForgetUpload).after(2));
+        }
+        let sink = sink(&transport, &reference(&registry));
+        let outcome = sink.copy_blob(&blob, &mut || from.blob(&blob));
+        assert_eq!(outcome.is_ok(), expected, "{times}");
+        assert_eq!(
+            registry
+                .blob("demo/app", &blob.digest().to_string())
+                .is_some(),
+            expected
+        );
+        assert_eq!(registry.open_uploads(), 0);
+    }
 }
 
 #[test]
