@@ -566,6 +566,33 @@ def key_files(folder):
     info = b"malformed key: Proc-Type without DEK-Info, or reverse"
     put("legacy.no-dek-info.pem", "private", data.replace(b"DEK-Info", b"X-Info"), info.decode(), password)
 
+    # Of 256 wrong passwords one decrypts to a padding that looks right; what it uncovers is still no key.
+    def unlucky(derive, iv, ciphertext):
+        for number in range(100_000):
+            guess = f"wrong {number}"
+            cipher = Cipher(algorithms.AES(derive(guess.encode())), modes.CBC(iv)).decryptor()
+            pad = padding.PKCS7(128).unpadder()
+            try:
+                pad.update(cipher.update(ciphertext) + cipher.finalize())
+                pad.finalize()
+                return guess
+            except ValueError:
+                continue
+        sys.exit("no such password")
+
+    lines = open(path("legacy.aes128.pem"), encoding="ascii").read().split("\n")
+    iv = bytes.fromhex(lines[2].split(",")[1])
+    guess = unlucky(lambda guess: hashlib.md5(guess + iv[:8]).digest(), iv, base64.b64decode("".join(lines[4:-2])))
+    put("legacy.aes128.pem", "private", None, wrong, guess)
+    der = open(path("enc.pbkdf2.der"), "rb").read()
+    at = der.index(bytes.fromhex("06092a864886f70d01050c")) + 15  # OID of PBKDF2, SEQUENCE, OCTET STRING
+    salt = der[at:at + der[at - 1]]
+    at = der.index(bytes.fromhex("060960864801650304012a0410")) + 13  # OID of AES-256-CBC, OCTET STRING
+    iv = der[at:at + 16]
+    ciphertext = der[at + 16 + (2 if der[at + 17] < 128 else 3):]
+    guess = unlucky(lambda guess: hashlib.pbkdf2_hmac("sha256", guess, salt, 2048), iv, ciphertext)
+    put("enc.pbkdf2.der", "private", None, wrong, guess)
+
     # JWK.
     def uint(value):
         return b64u(value.to_bytes((value.bit_length() + 7) // 8, "big"))

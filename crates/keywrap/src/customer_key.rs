@@ -56,9 +56,6 @@ impl CustomerKey {
             .strip_suffix(b"\r\n")
             .or_else(|| text.strip_suffix(b"\n"))
             .unwrap_or(text);
-        if text.len() != Self::BASE64_LEN {
-            return Err(CustomerKeyError);
-        }
         let decoded = STANDARD
             .decode(text)
             .map(Zeroizing::new)
@@ -330,3 +327,79 @@ const MAX_DEPTH: usize = 8;
 
 /// First octet of a threshold wrap in compact form, which shares the annotation.
 const THRESHOLD: u8 = b'S';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE64: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    /// `sha256sum` of the octets 0 to 31.
+    const KEY_ID: &str = "630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd";
+
+    fn key_id(file: &[u8]) -> Result<String, CustomerKeyError> {
+        CustomerKey::from_file(file).map(|key| key.key_id)
+    }
+
+    #[test]
+    fn a_key_file_is_32_octets_or_their_base64() {
+        let octets: Vec<u8> = (0..32).collect();
+        assert_eq!(key_id(&octets), Ok(KEY_ID.into()));
+        for newline in ["", "\n", "\r\n"] {
+            let text = format!("{BASE64}{newline}");
+            assert_eq!(key_id(text.as_bytes()), Ok(KEY_ID.into()), "{newline:?}");
+        }
+        let key = CustomerKey::from_file(&octets).expect("a key");
+        assert_eq!(*key.to_file(), format!("{BASE64}\n"));
+    }
+
+    #[test]
+    fn anything_else_is_no_key() {
+        let octets: Vec<u8> = (0..64).collect();
+        for length in [0, 16, 24, 31, 33, 64] {
+            assert_eq!(key_id(&octets[..length]), Err(CustomerKeyError), "{length}");
+        }
+        for text in [
+            format!("{BASE64}\n\n"),
+            format!("\n{BASE64}"),
+            format!(" {BASE64}"),
+            format!("{BASE64} "),
+            BASE64.trim_end_matches('=').to_owned(),
+            BASE64.replace("8=", "9="),
+            STANDARD.encode(&octets[..31]),
+            STANDARD.encode(&octets[..33]),
+            KEY_ID.to_owned(),
+        ] {
+            assert_eq!(key_id(text.as_bytes()), Err(CustomerKeyError), "{text:?}");
+        }
+        // A variable holds text only.
+        let raw = CustomerKey::from_base64(&octets[..32]).map(|key| key.key_id);
+        assert_eq!(raw, Err(CustomerKeyError));
+    }
+
+    #[test]
+    fn a_map_of_keys_has_an_end_and_opens_by_name() {
+        let key = |octet| CustomerKey::new(Zeroizing::new([octet; 32]));
+        let mut keys = CustomerKeys::default();
+        for _ in 0..2 {
+            for octet in 0..100 {
+                keys.insert(key(octet)).expect("room");
+            }
+        }
+        let rejected = keys.insert(key(100)).map_err(|key| key.key_id);
+        assert_eq!(rejected, Err(key(100).key_id));
+
+        let secret = LayerSecret::new(Zeroizing::new(b"secret".to_vec()));
+        let wrap = |octet| {
+            key(octet)
+                .wrap_key(&secret, &WrapContext::default())
+                .expect("wraps")
+        };
+        let opened = keys.unwrap_key(&wrap(99)).expect("opens");
+        assert_eq!(opened.expose(), b"secret");
+        assert_eq!(
+            keys.unwrap_key(&wrap(100)).map(|_| ()),
+            Err(UnwrapError::NotForThisKey)
+        );
+    }
+}
