@@ -688,6 +688,21 @@ def key_files(folder):
            "malformed key: public key belongs to another key")
     refuse("bad.point.spki.der", "public", public(p256, "DER").replace(y, oy),
            "malformed key: not an uncompressed point of its curve")
+
+    def tlv(tag, *parts):
+        content = b"".join(parts)
+        return bytes([tag, len(content)]) + content
+    scalar = p256.private_numbers().private_value.to_bytes(32, "big")
+    oid_p256, oid_p384 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06052b81040022")
+    bare = [tlv(2, b"\1"), tlv(4, scalar)]
+    put("p256.no-public.sec1.der", "private", tlv(0x30, *bare, tlv(0xa0, oid_p256)), mine)
+    put("p256.short-scalar.sec1.der", "private",
+        tlv(0x30, bare[0], tlv(4, scalar.lstrip(b"\0")), tlv(0xa0, oid_p256)), mine)
+    refuse("bad.no-curve.sec1.der", "private", tlv(0x30, *bare), "malformed key: EC private key names no curve")
+    algorithm = tlv(0x30, bytes.fromhex("06072a8648ce3d0201"), oid_p256)
+    refuse("bad.two-curves.pkcs8.der", "private",
+           tlv(0x30, tlv(2, b"\0"), algorithm, tlv(4, tlv(0x30, *bare, tlv(0xa0, oid_p384)))),
+           "malformed key: EC private key names two curves")
     for name, curve, text in [("secp256k1", ec.SECP256K1(), "secp256k1"), ("p224", ec.SECP224R1(), "P-224"),
                               ("brainpool", ec.BrainpoolP256R1(), "brainpoolP256r1")]:
         key = ec.generate_private_key(curve)
