@@ -1,0 +1,356 @@
+//! The command line as types. Its help is public interface: a snapshot test holds it.
+
+mod common;
+mod keys;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use common::{
+    Global, Login, ProgressMode, RegistryArgs, ReportArgs, SourceArgs, TransferArgs,
+};
+pub(crate) use keys::{KeyArgs, OptionalKeyArgs, RecipientArgs};
+
+/// Seals container images so that only who holds a key can read their layers.
+///
+/// `sealift encrypt` seals the layers of an image for one or more public keys and writes it anywhere: a registry, a
+/// directory, an archive. A node that holds a private key opens the layers while it pulls (sealift-decoder), or
+/// `sealift decrypt` brings the original image back, digest for digest. Registries and mirrors in between see
+/// ciphertext only.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sealift",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_HELP
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Begin:
+  sealift keygen -o mykey
+  sealift encrypt oci:app docker://registry.example/app:1 -r mykey.pub.pem
+  sealift inspect registry.example/app:1
+  sealift decrypt registry.example/app:1 oci:opened -k mykey.pem
+
+References:
+  [docker://]HOST[:PORT]/REPO[:TAG|@DIGEST]   an image in a registry
+  oci:DIR[:REF]                               a directory in OCI layout
+  oci-archive:FILE[:REF]                      the same in a tar file
+  docker-archive:FILE[:REF]                   what `docker save` writes (source only)
+
+Exit codes:
+  0 done, 1 other, 2 usage, 3 no key fits, 4 integrity or authentication failure, 5 network or
+  registry, 6 denied by policy, 7 not found, 8 nothing to do";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Encrypt(EncryptArgs),
+    Decrypt(DecryptArgs),
+    Copy(CopyArgs),
+    #[command(visible_alias = "layerinfo")]
+    Inspect(InspectArgs),
+    Verify(VerifyArgs),
+    Keygen(KeygenArgs),
+    Completion(CompletionArgs),
+    /// Prints the version.
+    Version,
+}
+
+/// Seals the layers of an image for one or more recipients.
+///
+/// Reads SRC, seals every selected layer, and writes the image to DST with the same layer order, configuration and
+/// annotations. Only who holds one of the recipients' private keys can read a sealed layer. The original manifest
+/// travels along, sealed, so that `sealift decrypt` restores the image with its original digest. Prints the digest of
+/// the sealed image.
+#[derive(Args, Debug)]
+#[command(after_help = ENCRYPT_EXAMPLES, after_long_help = ENCRYPT_EXAMPLES)]
+pub(crate) struct EncryptArgs {
+    #[command(flatten)]
+    pub(crate) recipients: RecipientArgs,
+
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
+
+    /// Format of sealed layers: `chunked` authenticates chunk by chunk and can be read at any place; `ocicrypt` is what
+    /// skopeo, podman, CRI-O and nerdctl read
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "chunked",
+        env = "SEALIFT_CIPHER",
+        hide_env_values = true
+    )]
+    pub(crate) cipher: CipherName,
+
+    /// Leave the wrapped keys out of the layers themselves; nodes then depend on the manifest's annotations
+    #[arg(long)]
+    pub(crate) no_embedded_keys: bool,
+
+    /// Whether the original manifest travels along, sealed, so that its digest can be restored
+    #[arg(long, value_enum, value_name = "CHOICE", default_value = "keep")]
+    pub(crate) original: OriginalChoice,
+
+    /// Keep annotations that describe the plain layers (table of contents of lazily pulled images)
+    #[arg(long)]
+    pub(crate) keep_annotations: bool,
+
+    /// Attestation manifests of an index (provenance, SBOM) are in clear: leave them out, or take them along
+    #[arg(long, value_enum, value_name = "CHOICE", default_value = "drop")]
+    pub(crate) attestations: AttestationChoice,
+
+    /// Do not re-hash the layers of a local source while reading
+    #[arg(long)]
+    pub(crate) no_verify_source: bool,
+
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+}
+
+const ENCRYPT_EXAMPLES: &str = "\
+Examples:
+  Seal an image for one key, from a directory into a registry
+    sealift encrypt oci:app docker://registry.example/app:1 -r mykey.pub.pem
+
+  Seal for two keys; either opens it
+    sealift encrypt app:1 registry.example/app:sealed -r ops.pub.pem -r edge.crt
+
+  Seal only the topmost layer, readable for skopeo and podman
+    sealift encrypt app:1 registry.example/app:1 -r mykey.pub.pem --layer -1 --cipher ocicrypt
+
+Next: `sealift inspect DST` shows who may open it.";
+
+/// Opens the sealed layers of an image and writes the original.
+///
+/// Reads SRC, opens every selected layer with the keys given, checks each against the digest that was sealed with it,
+/// and writes the image to DST. An image sealed by sealift comes back with its original digest, byte for byte; one
+/// sealed by other tools with the same layers and configuration. Prints the digest of the opened image.
+#[derive(Args, Debug)]
+#[command(after_help = DECRYPT_EXAMPLES, after_long_help = DECRYPT_EXAMPLES)]
+pub(crate) struct DecryptArgs {
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+
+    #[command(flatten)]
+    pub(crate) layers: LayerArgs,
+
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+}
+
+const DECRYPT_EXAMPLES: &str = "\
+Examples:
+  Bring the original image back into a directory
+    sealift decrypt registry.example/app:1 oci:opened:1 -k mykey.pem
+
+  With a key file that has a passphrase, read from another file
+    sealift decrypt registry.example/app:1 oci:opened:1 -k mykey.pem:file=passphrase.txt
+
+  With a customer-supplied AES-256 key out of the environment
+    sealift decrypt oci:sealed oci:opened -k aes256:env:LAYER_KEY
+
+Next: `sealift inspect DST` shows the layers in clear; `sealift verify DST` re-hashes them.";
+
+/// Moves an image, sealed or not, unchanged.
+///
+/// Copies manifests, configuration and layers of every platform octet for octet, so the digest stays the same; sealed
+/// layers stay sealed and no key is needed. Prints the digest.
+#[derive(Args, Debug)]
+#[command(after_help = COPY_EXAMPLES, after_long_help = COPY_EXAMPLES)]
+pub(crate) struct CopyArgs {
+    #[command(flatten)]
+    pub(crate) transfer: TransferArgs,
+}
+
+const COPY_EXAMPLES: &str = "\
+Examples:
+  From a registry into an archive that can be carried across
+    sealift copy registry.example/app:1 oci-archive:app.tar
+
+  Out of the archive into another registry
+    sealift copy oci-archive:app.tar docker://inside.example/app:1
+
+Next: `sealift verify DST` re-hashes what arrived.";
+
+/// Shows what an image consists of, and who may open its layers.
+///
+/// Lists manifests, platforms and layers: digest, size, sealed or in clear, the cipher, and the recipients as far as
+/// their envelopes name them. Reads manifests only; no key is needed.
+#[derive(Args, Debug)]
+#[command(after_help = INSPECT_EXAMPLES, after_long_help = INSPECT_EXAMPLES)]
+pub(crate) struct InspectArgs {
+    /// Print the octets of the manifest or index exactly as they are stored
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  sealift inspect registry.example/app:1
+  sealift inspect oci:app --platform linux/arm64
+  sealift inspect registry.example/app:1 --json | jq '.manifests[].layers[].sealed'
+
+Next: `sealift verify REF -k KEY` proves that a key opens every layer.";
+
+/// Re-hashes every blob of an image, and with keys authenticates every sealed layer.
+///
+/// Reads the whole image, compares each blob with its digest and size and checks the structure. With keys it also opens
+/// every sealed layer, without writing it anywhere, and compares what it holds with the configuration's diff IDs.
+#[derive(Args, Debug)]
+#[command(after_help = VERIFY_EXAMPLES, after_long_help = VERIFY_EXAMPLES)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) keys: OptionalKeyArgs,
+
+    /// How many layers are read at the same time
+    #[arg(
+        short,
+        long,
+        visible_alias = "parallel",
+        value_name = "N",
+        env = "SEALIFT_JOBS",
+        hide_env_values = true
+    )]
+    pub(crate) jobs: Option<std::num::NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  sealift verify registry.example/app:1
+  sealift verify registry.example/app:1 -k mykey.pem
+
+Next: `sealift decrypt REF DST -k KEY` writes the opened image.";
+
+/// Makes a key to seal images for.
+///
+/// Writes NAME.pem, the private key (PKCS#8, readable for you alone), and NAME.pub.pem, the public key that
+/// `sealift encrypt -r` takes; with `--type aes256` one file NAME.key that serves for both. Never overwrites a file.
+/// Prints the fingerprint, which `sealift inspect` shows where it can.
+#[derive(Args, Debug)]
+#[command(after_help = KEYGEN_EXAMPLES, after_long_help = KEYGEN_EXAMPLES)]
+pub(crate) struct KeygenArgs {
+    /// Kind of key
+    #[arg(
+        short = 't',
+        long = "type",
+        value_enum,
+        value_name = "TYPE",
+        default_value = "p256"
+    )]
+    pub(crate) kind: KeyKind,
+
+    /// Path of the files, without their endings
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) output: PathBuf,
+
+    /// Encrypt the private key under the content of this file, less one final line end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+const KEYGEN_EXAMPLES: &str = "\
+Examples:
+  sealift keygen -o mykey
+  sealift keygen --type rsa3072 -o node7 --passphrase-file passphrase.txt
+  sealift keygen --type aes256 -o customer
+
+Next: `sealift encrypt SRC DST -r mykey.pub.pem`; keep mykey.pem where images are opened.";
+
+/// Writes the completion script of a shell to standard output.
+///
+/// Load it in your shell's start-up file, or save it where the shell looks for completions.
+#[derive(Args, Debug)]
+#[command(after_help = COMPLETION_EXAMPLES, after_long_help = COMPLETION_EXAMPLES)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  source <(sealift completion bash)
+  sealift completion zsh > \"${fpath[1]}/_sealift\"
+  sealift completion fish > ~/.config/fish/completions/sealift.fish
+  sealift completion powershell | Out-String | Invoke-Expression
+
+Next: `sealift --help` lists the commands.";
+
+/// Which layers.
+#[derive(Args, Debug)]
+pub(crate) struct LayerArgs {
+    /// Only these layers: 0 is the base, 1 the next, -1 the topmost [default: all]
+    #[arg(
+        long = "layer",
+        visible_alias = "encrypt-layer",
+        value_name = "N[,N]",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    pub(crate) layers: Vec<i64>,
+
+    /// Also process layers that registries must not store (Windows base layers)
+    #[arg(long)]
+    pub(crate) include_nondistributable: bool,
+}
+
+/// `--cipher`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum CipherName {
+    /// C2SP chunked encryption, AES-256-GCM
+    Chunked,
+    /// AES-256-CTR with HMAC-SHA-256, compatible with ocicrypt
+    Ocicrypt,
+}
+
+/// `--original`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum OriginalChoice {
+    /// `decrypt` restores the original digest
+    Keep,
+    /// `decrypt` rebuilds the manifest
+    None,
+}
+
+/// `--attestations`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum AttestationChoice {
+    /// Leave them out
+    Drop,
+    /// Take them along, in clear
+    Keep,
+}
+
+/// `--type`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// ECDH on P-256
+    P256,
+    /// ECDH on P-384
+    P384,
+    /// ECDH on P-521
+    P521,
+    /// RSA, 3072 bits
+    Rsa3072,
+    /// RSA, 4096 bits
+    Rsa4096,
+    /// A secret AES-256 key, for sealing and opening
+    Aes256,
+}

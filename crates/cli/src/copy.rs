@@ -1,0 +1,37 @@
+//! `sealift copy`
+
+use std::time::Instant;
+
+use sealift_image::{Copy, SourceCheck};
+
+use crate::args::CopyArgs;
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::progress::Reporter;
+use crate::transfer::{Transfer, jobs};
+
+pub(crate) fn run(
+    args: &CopyArgs,
+    console: &Console,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let transfer = Transfer::prepare(&args.transfer)?;
+    let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
+    let progress = Reporter::new(console);
+    let copy = Copy {
+        source: &ends.source,
+        sink: &*ends.sink,
+        platforms: args.transfer.platforms.platforms.clone(),
+        jobs: jobs(args.transfer.jobs),
+        progress: &progress,
+    };
+    if args.transfer.dry_run {
+        let plan = interrupt.explain(copy.plan(), &progress)?;
+        return transfer.show_plan(console, &plan);
+    }
+    let began = Instant::now();
+    let outcome = interrupt.explain(copy.run(), &progress)?;
+    drop(progress);
+    transfer.deliver(console, &outcome, began.elapsed())
+}

@@ -1,0 +1,44 @@
+//! `sealift decrypt`
+
+use std::time::Instant;
+
+use sealift_image::{Open, Selection, SourceCheck};
+
+use crate::args::DecryptArgs;
+use crate::console::Console;
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::keys;
+use crate::progress::Reporter;
+use crate::transfer::{Transfer, jobs};
+
+pub(crate) fn run(
+    args: &DecryptArgs,
+    console: &Console,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let transfer = Transfer::prepare(&args.transfer)?;
+    let identities = keys::identities(&args.keys.keys, console)?;
+    let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
+    let progress = Reporter::new(console);
+    let open = Open {
+        source: &ends.source,
+        sink: &*ends.sink,
+        identities: &identities,
+        selection: Selection {
+            platforms: args.transfer.platforms.platforms.clone(),
+            layers: args.layers.layers.clone(),
+            include_nondistributable: args.layers.include_nondistributable,
+        },
+        jobs: jobs(args.transfer.jobs),
+        progress: &progress,
+    };
+    if args.transfer.dry_run {
+        let plan = interrupt.explain(open.plan(), &progress)?;
+        return transfer.show_plan(console, &plan);
+    }
+    let began = Instant::now();
+    let outcome = interrupt.explain(open.run(), &progress)?;
+    drop(progress);
+    transfer.deliver(console, &outcome, began.elapsed())
+}

@@ -1,0 +1,99 @@
+//! `sealift encrypt`
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use sealift_image::{
+    Attestations, LazyPullAnnotations, OriginalManifest, Seal, Selection, SourceCheck,
+};
+use sealift_layer::{Cipher, Embedding};
+use sealift_registry::ImageRef;
+
+use crate::args::{AttestationChoice, CipherName, EncryptArgs, OriginalChoice};
+use crate::console::Console;
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+use crate::keys;
+use crate::progress::Reporter;
+use crate::transfer::{Transfer, jobs};
+
+pub(crate) fn run(
+    args: &EncryptArgs,
+    console: &Console,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let transfer = Transfer::prepare(&args.transfer)?;
+    let check = if args.no_verify_source {
+        SourceCheck::Trust
+    } else {
+        SourceCheck::Verify
+    };
+    if let (SourceCheck::Trust, ImageRef::Registry(_)) = (check, &transfer.source) {
+        return Err(
+            Failure::new(Code::Usage, "--no-verify-source is for local sources only")
+                .hint("leave it out: what a registry sends is always checked"),
+        );
+    }
+    let recipients = keys::recipients(&args.recipients.recipients, console)?;
+    let ends = transfer.open(&args.transfer, interrupt, check)?;
+    let progress = Reporter::new(console);
+    let seal = Seal {
+        source: &ends.source,
+        sink: &*ends.sink,
+        recipients: recipients.into(),
+        cipher: match args.cipher {
+            CipherName::Chunked => Cipher::Chunked,
+            CipherName::Ocicrypt => Cipher::CtrHmac,
+        },
+        embedding: if args.no_embedded_keys {
+            Embedding::AnnotationsOnly
+        } else {
+            Embedding::AnnotationsAndHeader
+        },
+        selection: Selection {
+            platforms: args.transfer.platforms.platforms.clone(),
+            layers: args.layers.layers.clone(),
+            include_nondistributable: args.layers.include_nondistributable,
+        },
+        original: match args.original {
+            OriginalChoice::Keep => OriginalManifest::Keep,
+            OriginalChoice::None => OriginalManifest::Omit,
+        },
+        attestations: match args.attestations {
+            AttestationChoice::Drop => Attestations::Drop,
+            AttestationChoice::Keep => Attestations::Keep,
+        },
+        lazy_pull: if args.keep_annotations {
+            LazyPullAnnotations::Keep
+        } else {
+            LazyPullAnnotations::Drop
+        },
+        source_check: check,
+        repository: repository_of(&transfer.destination),
+        created_at: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .map(|age| age.as_secs()),
+        jobs: jobs(args.transfer.jobs),
+        progress: &progress,
+    };
+    if args.transfer.dry_run {
+        let plan = interrupt.explain(seal.plan(), &progress)?;
+        return transfer.show_plan(console, &plan);
+    }
+    let began = Instant::now();
+    let outcome = interrupt.explain(seal.run(), &progress)?;
+    drop(progress);
+    transfer.deliver(console, &outcome, began.elapsed())
+}
+
+/// Returns the repository that wrapped keys are bound to where the envelope can: host, port and path, no tag.
+fn repository_of(destination: &ImageRef) -> Option<String> {
+    match destination {
+        ImageRef::Registry(reference) => Some(format!(
+            "{}/{}",
+            reference.registry(),
+            reference.repository()
+        )),
+        _ => None,
+    }
+}

@@ -1,0 +1,160 @@
+//! How a run ends: an exit code, and where it failed an error, its causes and a hint.
+
+use std::error::Error;
+
+use sealift_image::{ImageError, Kind};
+
+use crate::text::{printable, redacted};
+
+/// What the process tells its caller; the numbers never change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Code {
+    /// None of the others.
+    Other = 1,
+    /// The command line asks for something that does not exist.
+    Usage = 2,
+    /// No key opens a layer.
+    NoKeyFits = 3,
+    /// Something is not what it claims to be.
+    Integrity = 4,
+    /// The network or the registry failed.
+    Network = 5,
+    /// The image or a file is not there.
+    NotFound = 7,
+    /// Something was asked, and there is nothing to do.
+    NothingToDo = 8,
+}
+
+/// Why a command failed, ready to be shown.
+///
+/// Texts are free of credentials, URL queries and terminal control sequences, wherever they came from.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: String,
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<String>,
+    pub(crate) code: Code,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Self {
+        Self {
+            what: clean(&what.into()),
+            causes: Vec::new(),
+            hint: None,
+            code,
+        }
+    }
+
+    /// Takes the message of an error, and as causes those of its sources.
+    pub(crate) fn of(code: Code, error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::new(code, error.to_string());
+        failure.causes = sources(error.source());
+        failure
+    }
+
+    /// Takes an error as the first cause.
+    pub(crate) fn because(mut self, error: &(dyn Error + 'static)) -> Self {
+        self.causes = sources(Some(error));
+        self
+    }
+
+    /// Adds what the user can do: a command or a setting.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(clean(&hint.into()));
+        self
+    }
+
+    /// Adds a hint unless there is one.
+    pub(crate) fn or_hint(self, hint: Option<&str>) -> Self {
+        match hint {
+            Some(hint) if self.hint.is_none() => self.hint(hint),
+            _ => self,
+        }
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        let failure = Self::of(code_of(error.kind()), &error);
+        let hint = match &error {
+            ImageError::NotSealable { .. } => {
+                Some("choose the layers to seal with --layer, or convert the image to OCI first")
+            }
+            ImageError::TooLong { .. } => Some(
+                "seal for fewer recipients, fewer platforms (--platform) or with --original none",
+            ),
+            ImageError::Registry(error) => hint_of(error),
+            _ => hint_of_kind(error.kind()),
+        };
+        failure.or_hint(hint)
+    }
+}
+
+impl From<sealift_registry::Error> for Failure {
+    fn from(error: sealift_registry::Error) -> Self {
+        ImageError::from(error).into()
+    }
+}
+
+fn code_of(kind: Kind) -> Code {
+    match kind {
+        Kind::Other => Code::Other,
+        Kind::Usage => Code::Usage,
+        Kind::NoKeyFits => Code::NoKeyFits,
+        Kind::Integrity => Code::Integrity,
+        Kind::Network => Code::Network,
+        Kind::NotFound => Code::NotFound,
+        Kind::NothingToDo => Code::NothingToDo,
+    }
+}
+
+fn hint_of(error: &sealift_registry::Error) -> Option<&'static str> {
+    use sealift_registry::Error;
+    match error {
+        Error::Unauthorized { .. } => Some(
+            "log in with `podman login` or `docker login`, or set SEALIFT_CREDS to user:password",
+        ),
+        Error::Denied { .. } => {
+            Some("ask the owner of the repository for access, or use other credentials")
+        }
+        Error::Network { .. } => Some("run the same command again; nothing was published"),
+        Error::NotFound { .. } => Some("check the reference; `sealift --help` shows the forms"),
+        Error::Mismatch { .. } => {
+            Some("do not use this image; fetch it again from where it was built")
+        }
+        _ => None,
+    }
+}
+
+fn hint_of_kind(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::NoKeyFits => {
+            Some("`sealift inspect` shows the recipients; give a matching private key with -k")
+        }
+        Kind::Usage => Some("`sealift inspect` shows the layers"),
+        Kind::NotFound => Some("`sealift inspect` shows the platforms"),
+        Kind::Integrity => Some("do not use this image; fetch it again from where it was built"),
+        Kind::Other | Kind::Network | Kind::NothingToDo => None,
+    }
+}
+
+/// The messages of a chain of errors, each once.
+fn sources(mut error: Option<&(dyn Error + 'static)>) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    while let Some(cause) = error {
+        let text = clean(&cause.to_string());
+        if causes.len() < MAX_CAUSES && causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        error = cause.source();
+    }
+    causes
+}
+
+fn clean(text: &str) -> String {
+    printable(&redacted(text))
+}
+
+/// Most causes that are shown; a chain is never that long unless it runs in circles.
+const MAX_CAUSES: usize = 16;

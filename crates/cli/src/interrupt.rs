@@ -1,0 +1,184 @@
+//! Ctrl-C: the work ends at its next read, clears up after itself, and says what was kept.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use sealift_image::{ImageError, SourceCheck};
+use sealift_oci::Descriptor;
+use sealift_registry::{BlobReader, Error, RawManifest, Source};
+
+use crate::console::Console;
+use crate::exit::{Code, Failure};
+use crate::progress::Reporter;
+use crate::text::human;
+
+/// Whether the user wants the work to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Begins to listen for Ctrl-C, and on Unix for SIGTERM.
+    ///
+    /// The second time, or when the work has not ended [`GRACE`] later, the process ends at once; temporary files may
+    /// stay then, but never an image under its name.
+    pub(crate) fn install(console: Arc<Console>) -> Result<Self, Failure> {
+        let interrupt = Self(Arc::default());
+        let flag = Arc::clone(&interrupt.0);
+        let cannot = |error: io::Error| {
+            Failure::new(Code::Other, "cannot listen for Ctrl-C").because(&error)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
+        thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(move || runtime.block_on(listen(&flag, &console)))
+            .map_err(cannot)?;
+        Ok(interrupt)
+    }
+
+    /// Returns a source whose reads fail once the user wants the work to end.
+    pub(crate) fn watch(&self, source: Box<dyn Source>, check: SourceCheck) -> Watched {
+        Watched {
+            inner: source,
+            check,
+            interrupt: self.clone(),
+        }
+    }
+
+    /// Passes on a result; a failure after an interrupt is explained by it, and by what was finished before.
+    pub(crate) fn explain<T>(
+        &self,
+        result: Result<T, ImageError>,
+        progress: &Reporter<'_>,
+    ) -> Result<T, Failure> {
+        result.map_err(|error| {
+            if !self.is_wanted() {
+                return error.into();
+            }
+            let (count, octets) = progress.finished();
+            let kept = match count {
+                0 => "nothing was published".to_owned(),
+                _ => format!("nothing was published; {count} finished blobs ({}) have no name at the destination", human(octets)),
+            };
+            let mut failure = Failure::new(Code::Other, "interrupted");
+            failure.causes.push(kept);
+            failure.hint("run the same command again; what is there already is not sent twice, except what is sealed anew")
+        })
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.is_wanted() {
+            Err(interrupted())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A source that can be interrupted.
+pub(crate) struct Watched {
+    inner: Box<dyn Source>,
+    check: SourceCheck,
+    interrupt: Interrupt,
+}
+
+impl Source for Watched {
+    fn root(&self) -> Result<RawManifest, Error> {
+        self.interrupt.check()?;
+        self.inner.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        self.interrupt.check()?;
+        self.inner.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        self.interrupt.check()?;
+        let reader = match self.check {
+            SourceCheck::Verify => self.inner.blob(descriptor)?,
+            SourceCheck::Trust => self.inner.blob(descriptor)?.trusting(),
+        };
+        let place = format!("{:?}", self.inner);
+        let watched = WatchedReader {
+            inner: reader,
+            interrupt: self.interrupt.clone(),
+        };
+        // What is inside has checked the digest, unless it was told not to.
+        Ok(BlobReader::new(Box::new(watched), descriptor, place).trusting())
+    }
+
+    fn is_local(&self) -> bool {
+        self.inner.is_local()
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+struct WatchedReader {
+    inner: BlobReader,
+    interrupt: Interrupt,
+}
+
+impl Read for WatchedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.interrupt.check().map_err(Error::into_io)?;
+        self.inner.read(buffer)
+    }
+}
+
+async fn listen(flag: &AtomicBool, console: &Console) {
+    if !signal().await {
+        return;
+    }
+    flag.store(true, Ordering::Relaxed);
+    console.note("ending; press Ctrl-C again to end at once");
+    let _ = tokio::time::timeout(GRACE, signal()).await;
+    console.failure(&Failure::new(
+        Code::Other,
+        "interrupted before everything was cleared up",
+    ));
+    std::process::exit(Code::Other as i32);
+}
+
+/// Waits for a signal; `false` when none can ever come.
+#[cfg(unix)]
+async fn signal() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tokio::signal::ctrl_c().await.is_ok();
+    };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
+        received = terminate.recv() => received.is_some(),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> bool {
+    tokio::signal::ctrl_c().await.is_ok()
+}
+
+fn interrupted() -> Error {
+    Error::Unsupported {
+        what: "interrupted".into(),
+    }
+}
+
+/// How long the work may take to clear up.
+const GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,303 @@
+//! From `-r` and `-k` to recipients and identities: the one place that reads key files, passwords and key variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use sealift_keywrap::customer_key::CustomerKey;
+use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private, parse_public};
+use sealift_keywrap::{
+    IdentitySpec, KeyError, KeyFile, KeySource, Keyring, Password, PasswordSource, Recipient,
+    RecipientSpec, SpecError,
+};
+use zeroize::Zeroizing;
+
+use crate::console::Console;
+use crate::exit::{Code, Failure};
+
+/// Reads the keys that layers are sealed for; the same key twice counts once.
+///
+/// # Errors
+/// [`Failure`] if a single one cannot be used: a recipient is never dropped silently.
+pub(crate) fn recipients(
+    specs: &[String],
+    console: &Console,
+) -> Result<Vec<Box<dyn Recipient>>, Failure> {
+    let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut add = |recipient: Box<dyn Recipient>| {
+        let fingerprint = recipient.fingerprint();
+        if seen.insert((recipient.scheme().to_string(), fingerprint.clone())) {
+            console.detail(&format!("recipient {} {fingerprint}", recipient.scheme()));
+            recipients.push(recipient);
+        }
+    };
+    for spec in specs {
+        match RecipientSpec::parse(spec).map_err(|error| bad_spec(&error))? {
+            RecipientSpec::Jwe(path) => {
+                let octets = read(&path, |_| ())?.0;
+                let keys = parse_public(&octets).map_err(|error| bad_key(&path, &error))?;
+                keys.into_iter().for_each(|key| add(Box::new(key)));
+            }
+            RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?)),
+            other => return Err(unsupported(recipient_scheme(&other))),
+        }
+    }
+    Ok(recipients)
+}
+
+/// Reads the keys that layers are opened with.
+///
+/// # Errors
+/// [`Failure`] if a single one cannot be used, or beyond [`Keyring::MAX_IDENTITIES`].
+pub(crate) fn identities(specs: &[String], console: &Console) -> Result<Keyring, Failure> {
+    let mut keyring = Keyring::new();
+    let mut passwords = Passwords::default();
+    for spec in specs {
+        match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
+            IdentitySpec::File(file) => {
+                let (octets, permissions) = read_private(&file.path)?;
+                let password = passwords.of(&file, console)?;
+                let parsed = parse_private(&octets, password.as_ref());
+                // A public key in the wrong place may well be open to everybody; that is not what is wrong with it.
+                if !matches!(parsed, Err(KeyError::PrivateExpected)) {
+                    permissions?;
+                }
+                let keys = parsed.map_err(|error| bad_key(&file.path, &error))?;
+                for key in keys {
+                    keyring
+                        .push(Box::new(key))
+                        .map_err(|error| Failure::of(Code::Usage, &error))?;
+                }
+            }
+            IdentitySpec::CustomerKey(source) => {
+                let key = Box::new(customer_key(&source)?);
+                keyring
+                    .push(key)
+                    .map_err(|error| Failure::of(Code::Usage, &error))?;
+            }
+            other => return Err(unsupported(identity_scheme(&other))),
+        }
+    }
+    Ok(keyring)
+}
+
+/// Reads a file that holds a password, less one final line end.
+pub(crate) fn password_file(path: &Path) -> Result<Password, Failure> {
+    let octets = read_secret(path)?;
+    Ok(Password::new(without_line_end(octets)))
+}
+
+/// Passwords of key files. What comes through a pipe can be read only once, and may serve several keys.
+#[derive(Default)]
+struct Passwords {
+    descriptors: BTreeMap<u32, Zeroizing<Vec<u8>>>,
+}
+
+impl Passwords {
+    fn of(&mut self, file: &KeyFile, console: &Console) -> Result<Option<Password>, Failure> {
+        let octets = match &file.password {
+            None => return Ok(None),
+            Some(PasswordSource::Literal(password)) => {
+                console.warn("the password in :pass= is visible in the process list; use :file=, :fd= or :env=");
+                Zeroizing::new(password.expose().to_vec())
+            }
+            Some(PasswordSource::File(path)) => return password_file(path).map(Some),
+            Some(PasswordSource::Descriptor(number)) => match self.descriptors.get(number) {
+                Some(octets) => octets.clone(),
+                None => {
+                    let octets = without_line_end(read_secret(&descriptor(*number)?)?);
+                    self.descriptors.insert(*number, octets.clone());
+                    octets
+                }
+            },
+            Some(PasswordSource::Variable(name)) => variable(name)?,
+        };
+        Ok(Some(Password::new(octets)))
+    }
+}
+
+fn customer_key(source: &KeySource) -> Result<CustomerKey, Failure> {
+    let (key, place) = match source {
+        KeySource::File(path) => (
+            CustomerKey::from_file(&read_secret(path)?),
+            format!("`{}`", path.display()),
+        ),
+        KeySource::Variable(name) => (
+            CustomerKey::from_base64(&variable(name)?),
+            format!("environment variable `{name}`"),
+        ),
+    };
+    key.map_err(|error| {
+        Failure::new(Code::Other, format!("cannot use the key in {place}"))
+            .because(&error)
+            .hint("`sealift keygen --type aes256 -o NAME` makes one")
+    })
+}
+
+fn variable(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    match std::env::var_os(name) {
+        Some(value) => Ok(Zeroizing::new(value.into_encoded_bytes())),
+        None => Err(Failure::new(
+            Code::Usage,
+            format!("environment variable `{name}` is not set"),
+        )),
+    }
+}
+
+/// Reads a file of secrets, and refuses one that is open to others.
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let (octets, permissions) = read_private(path)?;
+    permissions?;
+    Ok(octets)
+}
+
+/// Whether a file of secrets is open to others, and then the refusal.
+type Permissions = Result<(), Failure>;
+
+/// Reads a file of secrets; whether it is open to others is for the caller to weigh.
+fn read_private(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Permissions), Failure> {
+    read(path, |file| check_private(path, file))
+}
+
+/// Reads a key file, at most [`MAX_FILE_LEN`] octets of it and one more, by which the parser sees that it is too long.
+///
+/// `check` is asked about the open file, not about the path, which might name another one by now.
+fn read<T>(
+    path: &Path,
+    check: impl FnOnce(&File) -> T,
+) -> Result<(Zeroizing<Vec<u8>>, T), Failure> {
+    let mut file = File::open(path).map_err(|error| cannot_read(path, &error))?;
+    let checked = check(&file);
+    // Grown by hand a vector would leave copies of the key in freed memory.
+    let mut octets = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
+    let mut limited = Read::take(&mut file, MAX_FILE_LEN as u64 + 1);
+    limited
+        .read_to_end(&mut octets)
+        .map_err(|error| cannot_read(path, &error))?;
+    Ok((octets, checked))
+}
+
+/// Refuses a file with secrets in it that other users of the machine can read or change.
+///
+/// Pipes have no permissions worth asking.
+#[cfg(unix)]
+fn check_private(path: &Path, file: &File) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let metadata = file.metadata().map_err(|error| cannot_read(path, &error))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if metadata.is_file() && mode & FORBIDDEN_MODE != 0 {
+        let what = format!(
+            "`{}` can be read by other users of this machine (mode {mode:04o})",
+            path.display()
+        );
+        return Err(Failure::new(Code::Other, what).hint(format!("chmod 600 {}", path.display())));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "has a reason to fail on Unix")]
+fn check_private(_: &Path, _: &File) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// Everything for others, and writing for the group. Reading for the group is how services share a key on purpose.
+#[cfg(unix)]
+const FORBIDDEN_MODE: u32 = 0o027;
+
+#[cfg(unix)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "there are no numbered descriptors on Windows"
+)]
+fn descriptor(number: u32) -> Result<PathBuf, Failure> {
+    Ok(PathBuf::from(format!("/dev/fd/{number}")))
+}
+
+#[cfg(not(unix))]
+fn descriptor(_: u32) -> Result<PathBuf, Failure> {
+    Err(Failure::new(Code::Usage, ":fd= does not work on this system").hint("use :file= or :env="))
+}
+
+fn without_line_end(mut octets: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    if octets.last() == Some(&b'\n') {
+        octets.pop();
+        if octets.last() == Some(&b'\r') {
+            octets.pop();
+        }
+    }
+    octets
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Failure::new(
+            Code::NotFound,
+            format!("key file `{}` does not exist", path.display()),
+        )
+        .hint("`sealift keygen -o NAME` makes a key");
+    }
+    Failure::new(
+        Code::Other,
+        format!("cannot read key file `{}`", path.display()),
+    )
+    .because(error)
+}
+
+fn bad_spec(error: &SpecError) -> Failure {
+    Failure::of(Code::Usage, error)
+}
+
+fn bad_key(path: &Path, error: &KeyError) -> Failure {
+    let code = match error {
+        KeyError::PublicExpected | KeyError::PrivateExpected | KeyError::PasswordMissing => {
+            Code::Usage
+        }
+        _ => Code::Other,
+    };
+    let hint = match error {
+        KeyError::PublicExpected => Some("give the public key, NAME.pub.pem, or a certificate"),
+        KeyError::PrivateExpected => Some("give the private key, NAME.pem"),
+        KeyError::PasswordMissing => Some("append :file=PASSWORDFILE to the name of the key file"),
+        KeyError::NotAKey => Some("a secret AES-256 key is given as aes256:FILE"),
+        _ => None,
+    };
+    let failure =
+        Failure::new(code, format!("cannot use key file `{}`", path.display())).because(error);
+    failure.or_hint(hint)
+}
+
+fn unsupported(scheme: &str) -> Failure {
+    Failure::new(
+        Code::Usage,
+        format!("`{scheme}:` is not supported by this version"),
+    )
+    .hint("use a public or private key file (jwe:) or aes256:")
+}
+
+fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
+    match spec {
+        RecipientSpec::Pkcs7(_) => "pkcs7",
+        RecipientSpec::Pgp(_) => "pgp",
+        RecipientSpec::Pkcs11(_) => "pkcs11",
+        RecipientSpec::Provider { .. } => "provider",
+        RecipientSpec::Holders(_) => "holders",
+        RecipientSpec::Kms(_) => "kms",
+        _ => "this kind",
+    }
+}
+
+fn identity_scheme(spec: &IdentitySpec) -> &'static str {
+    match spec {
+        IdentitySpec::Pkcs7(_) => "pkcs7",
+        IdentitySpec::Pgp(_) => "pgp",
+        IdentitySpec::Pkcs11(_) => "pkcs11",
+        IdentitySpec::Provider { .. } => "provider",
+        IdentitySpec::Holders(_) => "holders",
+        IdentitySpec::Kms(_) => "kms",
+        _ => "this kind",
+    }
+}

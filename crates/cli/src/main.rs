@@ -1,0 +1,103 @@
+//! `sealift`: seals container images before they are pushed, and opens them.
+//!
+//! This crate is the edge: it alone reads the command line, the environment, key files and the clock, and it alone
+//! writes to the terminal. What happens to an image is decided below, in `sealift-image`.
+
+mod args;
+mod completion;
+mod console;
+mod copy;
+mod decrypt;
+mod deliver;
+mod encrypt;
+mod exit;
+mod inspect;
+mod interrupt;
+mod keygen;
+mod keys;
+mod places;
+mod progress;
+mod report;
+mod text;
+mod transfer;
+mod verify;
+mod version;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Cli, Command};
+use crate::console::Console;
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let console = Arc::new(Console::new(&cli.global));
+    match run(&cli.command, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failure(&failure);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
+    match command {
+        Command::Keygen(args) => return keygen::run(args, console),
+        Command::Completion(args) => return completion::run(args, console),
+        Command::Version => return version::run(console),
+        Command::Encrypt(_)
+        | Command::Decrypt(_)
+        | Command::Copy(_)
+        | Command::Inspect(_)
+        | Command::Verify(_) => {}
+    }
+    let interrupt = Interrupt::install(Arc::clone(console))?;
+    match command {
+        Command::Encrypt(args) => encrypt::run(args, console, &interrupt),
+        Command::Decrypt(args) => decrypt::run(args, console, &interrupt),
+        Command::Copy(args) => copy::run(args, console, &interrupt),
+        Command::Inspect(args) => inspect::run(args, console),
+        Command::Verify(args) => verify::run(args, console, &interrupt),
+        Command::Keygen(_) | Command::Completion(_) | Command::Version => Ok(()),
+    }
+}
+
+/// Ends a run whose command line makes no sense, or only asks for help.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json {
+        let text = error.to_string();
+        let what = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        let value = serde_json::json!({
+            "error": what,
+            "causes": [],
+            "hint": "`sealift --help` shows the commands",
+            "exit": Code::Usage as u8,
+        });
+        let _ = writeln!(std::io::stderr().lock(), "{value}");
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Code::Usage as u8)
+}

@@ -1,0 +1,98 @@
+//! References, and the way to the registries they name: options and environment become the registry crate's own terms.
+
+use std::env;
+use std::path::PathBuf;
+
+use sealift_registry::{
+    ClientCertificate, Credential, Credentials, Environment, ImageRef, ImageRefError, Options,
+    Proxies, RetryPolicy, Tls, Transport,
+};
+
+use crate::args::{Login, RegistryArgs};
+use crate::exit::{Code, Failure};
+
+/// Parses a reference.
+pub(crate) fn parse(text: &str) -> Result<ImageRef, Failure> {
+    text.parse().map_err(|error: ImageRefError| {
+        let failure = Failure::of(Code::Usage, &error);
+        match error {
+            ImageRefError::Foreign { export, .. } => failure.hint(export),
+            _ => failure.hint("write HOST/REPO:TAG, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF]"),
+        }
+    })
+}
+
+/// Prepares the way to registries, local directories and files.
+pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Transport, Failure> {
+    let explicit =
+        match login.or(args.creds.as_ref()) {
+            Some(login) => Some(login.credential().ok_or_else(|| {
+                Failure::new(Code::Usage, "credentials are written USER:PASSWORD")
+            })?),
+            None => None,
+        };
+    let client = match (&args.client_cert, &args.client_key) {
+        (Some(chain), Some(key)) => Some(ClientCertificate {
+            chain: chain.clone(),
+            key: key.clone(),
+        }),
+        _ => None,
+    };
+    let retry = match args.retry {
+        Some(retries) => RetryPolicy {
+            attempts: retries.saturating_add(1),
+            ..RetryPolicy::default()
+        },
+        None => RetryPolicy::default(),
+    };
+    let options = Options {
+        credentials: Credentials {
+            explicit,
+            auth_file: args.authfile.clone(),
+            environment: environment(),
+        },
+        tls: Tls {
+            authorities: args.tls_ca.iter().cloned().collect(),
+            client,
+        },
+        proxies: proxies(),
+        plain_http: args.plain_http,
+        retry,
+        ..Options::default()
+    };
+    Ok(Transport::new(options)?)
+}
+
+impl Login {
+    fn credential(&self) -> Option<Credential> {
+        let (user, password) = self.parts()?;
+        Some(Credential::new(user.to_owned(), password))
+    }
+}
+
+fn environment() -> Environment {
+    let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+    Environment {
+        home: env::var_os(home)
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from),
+        variables: env::vars_os().collect(),
+    }
+}
+
+/// The proxies that every program of its kind reads. `HTTP_PROXY` in capitals is not among them: where a web server
+/// starts programs, strangers set it.
+fn proxies() -> Proxies {
+    let first = |names: &[&str]| {
+        let values = names.iter().filter_map(|name| env::var(name).ok());
+        values
+            .into_iter()
+            .find(|value| !value.is_empty())
+            .map(String::into_boxed_str)
+    };
+    Proxies {
+        http: first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
+        https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        except: first(&["no_proxy", "NO_PROXY"]).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,105 @@
+//! What `encrypt`, `decrypt` and `copy` share: two places, a plan or a result.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use sealift_image::{Outcome, Plan, SourceCheck};
+use sealift_registry::{ImageRef, Sink, Transport};
+
+use crate::args::TransferArgs;
+use crate::console::{Console, Form};
+use crate::deliver::Delivery;
+use crate::exit::{Code, Failure};
+use crate::interrupt::{Interrupt, Watched};
+use crate::places::{parse, transport};
+use crate::report::{plan_json, plan_text};
+
+/// A transfer whose arguments make sense; nothing has been read or written.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) source: ImageRef,
+    pub(crate) destination: ImageRef,
+    delivery: Delivery,
+}
+
+/// Both ends of a transfer.
+pub(crate) struct Ends {
+    pub(crate) source: Watched,
+    pub(crate) sink: Box<dyn Sink>,
+    /// Carry both ends, so they are dropped last.
+    _transports: [Option<Transport>; 2],
+}
+
+impl Transfer {
+    pub(crate) fn prepare(args: &TransferArgs) -> Result<Self, Failure> {
+        let source = parse(&args.source)?;
+        let destination = parse(&args.destination)?;
+        if let ImageRef::DockerArchive { .. } = destination {
+            return Err(Failure::new(
+                Code::Usage,
+                "docker-archive: cannot be written: it has no place for sealed layers",
+            )
+            .hint("write oci-archive:FILE instead; skopeo and podman read it"));
+        }
+        Ok(Self {
+            source,
+            destination,
+            delivery: Delivery::prepare(&args.report)?,
+        })
+    }
+
+    /// Opens both ends.
+    pub(crate) fn open(
+        &self,
+        args: &TransferArgs,
+        interrupt: &Interrupt,
+        check: SourceCheck,
+    ) -> Result<Ends, Failure> {
+        let pair = &args.registry_pair;
+        let first = transport(&args.registry, pair.src_creds.as_ref())?;
+        let second = match (&pair.src_creds, &pair.dest_creds) {
+            (None, None) => None,
+            (_, login) => Some(transport(&args.registry, login.as_ref())?),
+        };
+        let source = first.source(&self.source)?;
+        let sink = second.as_ref().unwrap_or(&first).sink(&self.destination)?;
+        Ok(Ends {
+            source: interrupt.watch(source, check),
+            sink,
+            _transports: [Some(first), second],
+        })
+    }
+
+    pub(crate) fn show_plan(&self, console: &Console, plan: &Plan) -> Result<(), Failure> {
+        let reference = self.destination.to_string();
+        match console.form {
+            Form::Json => console.result_json(&plan_json(&reference, plan)),
+            Form::Text => console.result(plan_text(&reference, plan).as_bytes()),
+        }
+    }
+
+    pub(crate) fn deliver(
+        &self,
+        console: &Console,
+        outcome: &Outcome,
+        took: Duration,
+    ) -> Result<(), Failure> {
+        let reference = self.destination.to_string();
+        self.delivery
+            .deliver(console, &reference, outcome, took.as_secs_f64())
+    }
+}
+
+/// Returns how many layers are processed at the same time.
+pub(crate) fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
+    asked.unwrap_or_else(|| {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        processors.min(MAX_DEFAULT_JOBS)
+    })
+}
+
+/// More layers at once only help where the registry is far away; then `--jobs` says so.
+const MAX_DEFAULT_JOBS: NonZeroUsize = match NonZeroUsize::new(8) {
+    Some(jobs) => jobs,
+    None => NonZeroUsize::MIN,
+};

@@ -1,0 +1,57 @@
+//! `sealift verify`
+
+use sealift_image::{Identities, SourceCheck, Verify};
+
+use crate::args::VerifyArgs;
+use crate::console::{Console, Form};
+use crate::exit::Failure;
+use crate::interrupt::Interrupt;
+use crate::keys;
+use crate::places::{parse, transport};
+use crate::progress::Reporter;
+use crate::report::{Purpose, inspection_json, inspection_text};
+use crate::transfer::jobs;
+
+pub(crate) fn run(
+    args: &VerifyArgs,
+    console: &Console,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let reference = parse(&args.source.reference)?;
+    let identities = match args.keys.keys.as_slice() {
+        [] => None,
+        specs => Some(keys::identities(specs, console)?),
+    };
+    let transport = transport(&args.source.registry, None)?;
+    let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
+    let progress = Reporter::new(console);
+    let verify = Verify {
+        source: &source,
+        identities: identities.as_ref().map(|keyring| keyring as Identities<'_>),
+        platforms: args.source.platforms.platforms.clone(),
+        jobs: jobs(args.jobs),
+        progress: &progress,
+    };
+    let inspection = interrupt.explain(verify.run(), &progress)?;
+    drop(progress);
+    let sealed = inspection
+        .manifests
+        .iter()
+        .flat_map(|manifest| &manifest.layers)
+        .filter(|layer| layer.sealed)
+        .count();
+    if identities.is_none() && sealed > 0 {
+        console.note(&format!(
+            "{sealed} sealed layers were re-hashed but not authenticated: give a key with -k"
+        ));
+    }
+    let reference = reference.to_string();
+    match console.form {
+        Form::Json => {
+            console.result_json(&inspection_json(&reference, &inspection, Purpose::Verify))
+        }
+        Form::Text => {
+            console.result(inspection_text(&reference, &inspection, Purpose::Verify).as_bytes())
+        }
+    }
+}
