@@ -1,0 +1,63 @@
+//! Ctrl-C in the middle of a transfer.
+#![cfg(unix)]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sealift_testkit::image::{Format, Packing};
+use sealift_testkit::registry::{Effect, Fault, Operation, Options, Registry};
+
+use crate::tool::{Lab, image};
+
+#[test]
+fn an_interrupt_leaves_no_half_image_and_says_so() {
+    let lab = Lab::new();
+    lab.key("key");
+    let image = image(Format::Oci, Packing::Gzip);
+    let registry = Registry::start(Options::default());
+    image.push(&registry, "app", "v1");
+    let slowly = Effect::Trickle {
+        bytes: 200,
+        pause: Duration::from_millis(50),
+    };
+    let big = image.layer_digest(1);
+    for command in [&["encrypt", "-r", "key.pub.pem"][..], &["copy"]] {
+        registry.clear_log();
+        registry.set_fault(Fault::on(Operation::GetBlob, slowly.clone()).path_contains(&big));
+        let source = format!("docker://{}/app:v1", registry.host());
+        let arguments: Vec<&str> = command
+            .iter()
+            .copied()
+            .chain([source.as_str(), "oci:out:v1"])
+            .collect();
+        let child = lab
+            .command(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The last blob has been asked for, so the transfer is under way.
+        while registry.pending_faults() > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let killed = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), output.stdout.len()),
+            (Some(1), 0),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains("error: interrupted\ncause: nothing was published"),
+            "{stderr}"
+        );
+        let left = lab.files("out");
+        assert!(!left.contains(&"/index.json".to_owned()), "{left:?}");
+        assert!(!left.iter().any(|file| file.contains("/.")), "{left:?}");
+    }
+}
