@@ -377,6 +377,26 @@ mod tests {
         assert_eq!(raw, Err(CustomerKeyError));
     }
 
+    /// Key and salt are those of `testdata/keywrap/generate.py`.
+    #[test]
+    fn an_element_is_octet_for_octet_what_the_generator_writes() {
+        let fixed = |text: &str| {
+            let mut octets = [0; 32];
+            hex::decode_to_slice(text, &mut octets).expect("hex");
+            octets
+        };
+        let key = CustomerKey::new(Zeroizing::new(fixed(
+            "30da14806b35e59279c6db4ce3de4649fbb3f6da6fa99e3dda3622a2e9d59ce6",
+        )));
+        let salt = fixed("705e8e3b291ff31e2197f324a2c0e42f9a792413d0e9ac791ce03887b367f11c");
+        let secret = include_bytes!("../../../testdata/keywrap/skopeo/jwe-ec256.secret.json");
+        let secret = LayerSecret::new(Zeroizing::new(secret.to_vec()));
+        let vector = include_str!("../../../testdata/keywrap/customer_key/valid.json");
+        let vector: serde_json::Value = serde_json::from_str(vector).expect("JSON");
+        let element = key.seal(&salt, &secret).expect("seals");
+        assert_eq!(str::from_utf8(&element).ok(), vector["element"].as_str());
+    }
+
     #[test]
     fn a_map_of_keys_has_an_end_and_opens_by_name() {
         let key = |octet| CustomerKey::new(Zeroizing::new([octet; 32]));

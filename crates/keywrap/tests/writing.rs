@@ -5,7 +5,10 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use sealift_keywrap::{
     Identity, LayerSecret, MAX_ELEMENT_LEN, Password, PublicKey, Recipient, Scheme, WrapContext,
     WrapError, describe, keys,
@@ -191,6 +194,26 @@ fn a_generated_key_can_be_encrypted() {
         key.private_pem
             .starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
     );
+    let base64: String = key
+        .private_pem
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let der = STANDARD.decode(base64).expect("base64");
+    for (what, octets) in [
+        ("600 000 rounds", &[0x02, 0x03, 0x09, 0x27, 0xc0][..]),
+        (
+            "of HMAC-SHA-256",
+            &hex::decode("2a864886f70d0209").expect("hex"),
+        ),
+        (
+            "for AES-256-CBC",
+            &hex::decode("60864801650304012a").expect("hex"),
+        ),
+    ] {
+        let found = der.windows(octets.len()).any(|window| window == octets);
+        assert!(found, "{what}");
+    }
     let parse = |password: Option<&Password>| {
         keys::parse_private(pem, password).map(|keys| keys[0].fingerprint())
     };

@@ -142,3 +142,68 @@ fn seal(
     }
     Ok(json.into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Curve;
+
+    /// Wraps with everything that is otherwise random, as `testdata/keywrap/generate.py` derived it.
+    fn wrap(curve: Curve, width: WrapWidth, scalars: [&str; 2], cek: &str, iv: &str) -> String {
+        let key = |scalar| {
+            let scalar = hex::decode(scalar).expect("hex");
+            LocalAgreement::from_scalar(curve, &scalar).expect("a key")
+        };
+        let [recipient, ephemeral] = scalars.map(key);
+        let mut fresh = Fresh {
+            cek: Zeroizing::new([0; 32]),
+            iv: [0; 12],
+        };
+        hex::decode_to_slice(cek, &mut *fresh.cek).expect("hex");
+        hex::decode_to_slice(iv, &mut fresh.iv).expect("hex");
+        let secret = include_bytes!("../../../../testdata/keywrap/skopeo/jwe-ec256.secret.json");
+        let secret = LayerSecret::new(Zeroizing::new(secret.to_vec()));
+        let recipient = recipient.public().expect("a point");
+        let element = wrap_with_ephemeral(&recipient, &ephemeral, width, None, &fresh, &secret);
+        String::from_utf8(element.expect("wraps")).expect("text")
+    }
+
+    fn element(vector: &str) -> String {
+        let vector: serde_json::Value = serde_json::from_str(vector).expect("JSON");
+        vector["element"].as_str().expect("an element").to_owned()
+    }
+
+    #[test]
+    fn an_element_is_octet_for_octet_what_the_generator_writes() {
+        assert_eq!(
+            wrap(
+                Curve::P256,
+                WrapWidth::A256,
+                [
+                    "45e7998bbac944ae5905c10afd10445d3edf73363ab5c31748442ffd29b487",
+                    "63d7a1f6f650f3fa23f98ab266acff659fb059171ffde5bca7f68269afd8b1"
+                ],
+                "dc260234ca1132df6944e63d61b59f0d64b0155880473e03579100da4134449d",
+                "c828f36ef9cfa75a5999ee70",
+            ),
+            element(include_str!(
+                "../../../../testdata/keywrap/jwe/alg_ecdh-es_a256kw_p-256.json"
+            ))
+        );
+        assert_eq!(
+            wrap(
+                Curve::P521,
+                WrapWidth::A192,
+                [
+                    "45e7998bbac944ae5905c10afd10445d3edf73363ab5c31748442ffd29b487d9791a4ce4d6f2bbba16edc2c9fb5c8d0df4fbc26dd32490895923c42d28f47b7d81",
+                    "723a2e3b10eff5118e13ff6683b0b1d40c7a84d4e05b0c34f6a80e4b60b3433cd69f1fc1307df1f5dad4df107443d19a06a93592f032afc87c2357c1f45bfabea9"
+                ],
+                "251f1b11d57d6fb36332c50e9a582dc28aefbaf2c42e2b5281a3eece72027227",
+                "429c0a4eab38ef46e73feae4",
+            ),
+            element(include_str!(
+                "../../../../testdata/keywrap/jwe/alg_ecdh-es_a192kw_p-521.json"
+            ))
+        );
+    }
+}
