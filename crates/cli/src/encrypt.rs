@@ -77,13 +77,20 @@ pub(crate) fn run(
         progress: &progress,
     };
     if args.transfer.dry_run {
-        let plan = interrupt.explain(seal.plan(), &progress)?;
+        let plan = interrupt.explain(seal.plan(), &progress).map_err(advise)?;
         return transfer.show_plan(console, &plan);
     }
     let began = Instant::now();
-    let outcome = interrupt.explain(seal.run(), &progress)?;
+    let outcome = interrupt.explain(seal.run(), &progress).map_err(advise)?;
     drop(progress);
     transfer.deliver(console, &outcome, began.elapsed())
+}
+
+/// Says what else can be done where nothing was left to seal.
+fn advise(failure: Failure) -> Failure {
+    let hint = "to seal for other recipients, decrypt with a key that fits and encrypt again";
+    let advice = (failure.code == Code::NothingToDo).then_some(hint);
+    failure.or_hint(advice)
 }
 
 /// Returns the repository that wrapped keys are bound to where the envelope can: host, port and path, no tag.

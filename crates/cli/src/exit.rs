@@ -1,6 +1,7 @@
 //! How a run ends: an exit code, and where it failed an error, its causes and a hint.
 
 use std::error::Error;
+use std::io;
 
 use sealift_image::{ImageError, Kind};
 
@@ -76,7 +77,15 @@ impl Failure {
 
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
-        let failure = Self::of(code_of(error.kind()), &error);
+        let code = match &error {
+            ImageError::Registry(sealift_registry::Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Code::NotFound
+            }
+            _ => code_of(error.kind()),
+        };
+        let failure = Self::of(code, &error);
         let hint = match &error {
             ImageError::NotSealable { .. } => {
                 Some("choose the layers to seal with --layer, or convert the image to OCI first")
@@ -118,7 +127,9 @@ fn hint_of(error: &sealift_registry::Error) -> Option<&'static str> {
         Error::Denied { .. } => {
             Some("ask the owner of the repository for access, or use other credentials")
         }
-        Error::Network { .. } => Some("run the same command again; nothing was published"),
+        Error::Network { .. } => {
+            Some("check the address and the network, then run the same command again")
+        }
         Error::NotFound { .. } => Some("check the reference; `sealift --help` shows the forms"),
         Error::Mismatch { .. } => {
             Some("do not use this image; fetch it again from where it was built")

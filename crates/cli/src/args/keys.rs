@@ -3,8 +3,8 @@ use clap::Args;
 /// Who may open the layers.
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
-    /// Who may open the layers (repeatable): [jwe:]FILE with a public key or certificate (PEM, DER, JWK, JWKS), or
-    /// aes256:FILE, aes256:env:VAR with a secret AES-256 key
+    /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
+    /// JWKS), aes256:FILE or aes256:env:VAR with a secret AES-256 key
     #[arg(
         short = 'r',
         long = "recipient",

@@ -1,7 +1,8 @@
 //! Ctrl-C in the middle of a transfer.
 #![cfg(unix)]
 
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sealift_testkit::image::{Format, Packing};
@@ -40,11 +41,7 @@ fn an_interrupt_leaves_no_half_image_and_says_so() {
         while registry.pending_faults() > 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let killed = Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(killed.success());
+        interrupt(&child);
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(
@@ -60,4 +57,47 @@ fn an_interrupt_leaves_no_half_image_and_says_so() {
         assert!(!left.contains(&"/index.json".to_owned()), "{left:?}");
         assert!(!left.iter().any(|file| file.contains("/.")), "{left:?}");
     }
+}
+
+#[test]
+fn a_second_interrupt_ends_what_hangs() {
+    let lab = Lab::new();
+    let image = image(Format::Oci, Packing::Gzip);
+    let registry = Registry::start(Options::default());
+    image.push(&registry, "app", "v1");
+    registry.set_fault(
+        Fault::on(Operation::GetBlob, Effect::Stall).path_contains(&image.layer_digest(1)),
+    );
+    let source = format!("docker://{}/app:v1", registry.host());
+    let mut child = lab
+        .command(&["copy", &source, "oci:out:v1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while registry.pending_faults() > 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert!(stderr.any(|line| line == "note: ending; press Ctrl-C again to end at once"));
+    interrupt(&child);
+    assert_eq!(
+        stderr.next().as_deref(),
+        Some("error: interrupted before everything was cleared up")
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert!(!lab.files("out").contains(&"/index.json".to_owned()));
+}
+
+fn interrupt(child: &Child) {
+    let mut kill = Command::new("kill");
+    assert!(
+        kill.args(["-INT", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }

@@ -6,5 +6,6 @@ mod help;
 mod interrupt;
 mod keygen;
 mod output;
+mod registry;
 mod tool;
 mod transfer;
