@@ -53,6 +53,8 @@ impl Console {
         let progress = match global.progress {
             _ if global.quiet => Shown::Nothing,
             ProgressMode::Auto if io::stderr().is_terminal() => Shown::Bars,
+            // Whoever reads JSON from standard error expects no prose there.
+            ProgressMode::Auto if global.json => Shown::Nothing,
             ProgressMode::Auto | ProgressMode::Plain => Shown::Plain,
             ProgressMode::Json => Shown::Json,
             ProgressMode::None => Shown::Nothing,

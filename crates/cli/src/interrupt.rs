@@ -35,9 +35,13 @@ impl Interrupt {
             .enable_all()
             .build()
             .map_err(cannot)?;
+        // Begun here, so that nothing is missed before the thread runs, nor between the first signal and the second.
+        let guard = runtime.enter();
+        let signals = Signals::begin().map_err(cannot)?;
+        drop(guard);
         thread::Builder::new()
             .name("interrupt".to_owned())
-            .spawn(move || runtime.block_on(listen(&flag, &console)))
+            .spawn(move || runtime.block_on(listen(signals, &flag, &console)))
             .map_err(cannot)?;
         Ok(interrupt)
     }
@@ -141,13 +145,11 @@ impl Read for WatchedReader {
     }
 }
 
-async fn listen(flag: &AtomicBool, console: &Console) {
-    if !signal().await {
-        return;
-    }
+async fn listen(mut signals: Signals, flag: &AtomicBool, console: &Console) {
+    signals.next().await;
     flag.store(true, Ordering::Relaxed);
     console.note("ending; press Ctrl-C again to end at once");
-    let _ = tokio::time::timeout(GRACE, signal()).await;
+    let _ = tokio::time::timeout(GRACE, signals.next()).await;
     console.failure(&Failure::new(
         Code::Other,
         "interrupted before everything was cleared up",
@@ -155,23 +157,45 @@ async fn listen(flag: &AtomicBool, console: &Console) {
     std::process::exit(Code::Other as i32);
 }
 
-/// Waits for a signal; `false` when none can ever come.
+/// The ways in which a process is asked to end.
 #[cfg(unix)]
-async fn signal() -> bool {
-    use tokio::signal::unix::{SignalKind, signal};
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
 
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return tokio::signal::ctrl_c().await.is_ok();
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
-        received = terminate.recv() => received.is_some(),
+#[cfg(unix)]
+impl Signals {
+    fn begin() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
+/// The ways in which a process is asked to end.
 #[cfg(not(unix))]
-async fn signal() -> bool {
-    tokio::signal::ctrl_c().await.is_ok()
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(not(unix))]
+impl Signals {
+    fn begin() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 fn interrupted() -> Error {

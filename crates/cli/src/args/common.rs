@@ -67,7 +67,7 @@ pub(crate) struct Global {
 /// `--progress`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum ProgressMode {
-    /// Bars on a terminal, else plain
+    /// Bars on a terminal, else plain; with --json nothing
     Auto,
     /// One line for each finished layer
     Plain,

@@ -84,10 +84,7 @@ fn a_second_interrupt_ends_what_hangs() {
         .map(Result::unwrap);
     assert!(stderr.any(|line| line == "note: ending; press Ctrl-C again to end at once"));
     interrupt(&child);
-    assert_eq!(
-        stderr.next().as_deref(),
-        Some("error: interrupted before everything was cleared up")
-    );
+    assert!(stderr.any(|line| line == "error: interrupted before everything was cleared up"));
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(!lab.files("out").contains(&"/index.json".to_owned()));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::tool::{Lab, Run, image};
-use sealift_testkit::image::{Format, Image, Packing};
+use sealift_testkit::image::{Format, Image, IndexBuilder, Packing};
 use serde_json::{Value, json};
 
 /// A lab with a key and an image, plain and sealed.
@@ -64,16 +64,16 @@ fn standard_output_is_the_digest_alone() {
 #[test]
 fn json_has_the_promised_shape() {
     let (lab, image) = lab();
-    let mut result = lab
-        .sealift(&[
-            "decrypt",
-            "--json",
-            "oci:sealed:v1",
-            "oci:opened:v1",
-            "-k",
-            "key.pem",
-        ])
-        .json();
+    let run = lab.sealift(&[
+        "decrypt",
+        "--json",
+        "oci:sealed:v1",
+        "oci:opened:v1",
+        "-k",
+        "key.pem",
+    ]);
+    assert_eq!(run.stderr, "");
+    let mut result = run.json();
     assert!(result["seconds"].is_number() && result["bytes"].as_u64().unwrap() > 60_000);
     result["seconds"] = Value::Null;
     result["bytes"] = Value::Null;
@@ -156,8 +156,6 @@ fn errors_are_json_too() {
     let run = lab.sealift(&[
         "decrypt",
         "--json",
-        "--progress",
-        "none",
         "oci:absent",
         "oci:opened",
         "-k",
@@ -328,13 +326,17 @@ fn inspect_is_a_table_for_people_and_raw_octets_on_demand() {
 #[test]
 fn what_an_image_says_cannot_move_the_cursor() {
     let (lab, image) = lab();
-    let evil = image.edited(|manifest| {
-        manifest["layers"][0]["annotations"] =
-            json!({"org.opencontainers.image.enc.pubopts": "\u{1b}[2J"})
-    });
+    let index = IndexBuilder::new(Format::Oci).child(image).build();
+    let evil =
+        index.edited(|index| index["manifests"][0]["platform"]["os"] = "\u{1b}[2Jlinux".into());
     evil.write_layout(&lab.path("evil"), "v1");
     let run = lab.sealift(&["inspect", "oci:evil:v1"]);
-    assert!(!run.stdout.contains('\u{1b}') && !run.stderr.contains('\u{1b}'));
+    assert!(run.stdout.contains("\\u{1b}[2Jlinux/amd64"), "{run:?}");
+    assert!(!run.stdout.contains('\u{1b}'), "{run:?}");
+    let refused = lab
+        .sealift(&["inspect", "oci:evil:v1", "--platform", "linux/arm64"])
+        .fails(7, "\\u{1b}[2J");
+    assert!(!refused.stderr.contains('\u{1b}'), "{refused:?}");
 }
 
 #[test]

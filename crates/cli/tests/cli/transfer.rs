@@ -34,7 +34,10 @@ fn decrypt_after_encrypt_gives_the_original_digest() {
     ];
     for (name, image) in images {
         image.write_layout(&lab.path("plain"), name);
-        for cipher in ["chunked", "ocicrypt"] {
+        for (cipher, full_name) in [
+            ("chunked", "C2SP_CHUNKED_AES_256_GCM"),
+            ("ocicrypt", "AES_256_CTR_HMAC_SHA256"),
+        ] {
             let source = format!("oci:plain:{name}");
             let sealed = format!("oci:sealed:{name}-{cipher}");
             let opened = format!("oci:opened:{name}-{cipher}");
@@ -57,7 +60,11 @@ fn decrypt_after_encrypt_gives_the_original_digest() {
             let inspected = lab.sealift(&["inspect", &sealed, "--json"]).json();
             for manifest in inspected["manifests"].as_array().unwrap() {
                 for layer in manifest["layers"].as_array().unwrap() {
-                    assert_eq!(layer["sealed"], true, "{name} {cipher}");
+                    assert_eq!(
+                        (&layer["sealed"], &layer["cipher"]),
+                        (&true.into(), &full_name.into()),
+                        "{name}"
+                    );
                     let media_type = layer["mediaType"].as_str().unwrap();
                     assert!(
                         media_type.starts_with("application/vnd.oci.")
