@@ -103,6 +103,23 @@ impl Wraps {
         Ok(())
     }
 
+    /// Appends the elements of `others` that are not there already, and their faults.
+    ///
+    /// Elements beyond a limit are left out and become a fault: both lists may be within limits, and belong to one layer
+    /// whose recipients have changed.
+    pub fn append_what_fits(&mut self, others: &Self) {
+        let mut faults = others.faults.clone();
+        for wrap in &others.elements {
+            if let Err(fault) = self.push(wrap.clone())
+                && !faults.contains(&fault)
+            {
+                faults.push(fault);
+            }
+        }
+        self.faults.extend(faults);
+        self.faults.truncate(Self::MAX);
+    }
+
     /// Borrows the elements in order.
     pub fn as_slice(&self) -> &[WrappedKey] {
         &self.elements

@@ -24,13 +24,13 @@ impl Extent {
             .ok_or(OpenError::Truncated { after: None })?;
         let last_index = chunks_len / SEALED;
         let last_len = chunks_len % SEALED;
+        if last_index >= MAX_CHUNKS {
+            return Err(OpenError::TooLong);
+        }
         if last_len < TAG {
             return Err(OpenError::Truncated {
                 after: last_index.checked_sub(1),
             });
-        }
-        if last_index >= MAX_CHUNKS {
-            return Err(OpenError::TooLong);
         }
         Ok(Self {
             first_chunk,

@@ -118,12 +118,7 @@ impl ChunkedLayer {
             return Err(differs(Fact::MediaType, Place::Descriptor, Place::Header));
         }
         let mut wraps = claims.wraps.clone();
-        wraps
-            .merge(&self.header.wraps)
-            .map_err(|source| OpenError::Malformed {
-                place: Place::Header,
-                source,
-            })?;
+        wraps.append_what_fits(&self.header.wraps);
         let layer = self.commitment.to_string();
         unlock(
             source,

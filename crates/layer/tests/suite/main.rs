@@ -1,8 +1,14 @@
-//! The formats against data that this crate did not write.
+//! The formats against data that this crate did not write, and what the vectors cannot show.
 
 #[cfg(test)]
 mod ocicrypt;
 #[cfg(test)]
+mod ranges;
+#[cfg(test)]
+mod sealing;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wraps;
