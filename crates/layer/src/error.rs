@@ -327,13 +327,24 @@ pub struct FirstOctets(Box<[u8]>);
 
 impl FirstOctets {
     /// Keeps the first octets of `blob`.
-    pub(crate) fn of(blob: &[u8]) -> Self {
+    pub fn of(blob: &[u8]) -> Self {
         Self(blob.iter().take(Self::KEPT).copied().collect())
     }
 
     /// Borrows the octets.
     pub fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Names a format that begins so; ciphertext hardly ever does.
+    pub fn format(&self) -> Option<&'static str> {
+        match &*self.0 {
+            [0x1f, 0x8b, 0x08, ..] => Some("gzip"),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+            [b'{', b'"' | b'\n' | b'\r', ..] => Some("JSON"),
+            [b'<', b'!' | b'h' | b'H' | b'?', ..] => Some("markup"),
+            _ => None,
+        }
     }
 
     const KEPT: usize = 8;
@@ -345,13 +356,10 @@ impl fmt::Display for FirstOctets {
             return f.write_str("nothing");
         }
         f.write_str(&hex::encode(&self.0))?;
-        f.write_str(match &*self.0 {
-            [0x1f, 0x8b, ..] => " (gzip)",
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => " (zstd)",
-            [b'{', ..] => " (JSON)",
-            [b'<', ..] => " (markup)",
-            _ => "",
-        })
+        match self.format() {
+            Some(format) => write!(f, " ({format})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,9 +3,10 @@ use std::path::Path;
 
 use sealift_keywrap::WrapContext;
 use sealift_layer::{
-    Checked, ChunkedLayer, Claims, CtrHmacLayer, Fact, Intake, LayerId, LayerOpener, OpenError,
-    Place, Release, SecretSource, Start, Unchecked,
+    Checked, ChunkedLayer, Claims, CtrHmacLayer, Fact, FirstOctets, Intake, LayerId, LayerOpener,
+    OpenError, Place, Release, SecretSource, Start, Unchecked,
 };
+use sealift_oci::json::excerpt;
 use sealift_oci::{Algorithm, Digest, Hasher, MediaType};
 
 use crate::content_store::{ContentStore, annotations};
@@ -40,19 +41,13 @@ pub fn decode(
     source: &mut impl Read,
     sink: &mut impl Write,
 ) -> Result<u64, DecodeError> {
-    let claims = claims(job)?;
+    let told = job
+        .descriptor
+        .and_then(|descriptor| descriptor.digest.as_deref());
+    let told = told.map_or_else(|| UNKNOWN.into(), excerpt);
+    let claims = claims(job).map_err(|error| name(error, &told))?;
     let mut buffer = vec![0; PIECE];
-    let mut intake = Intake::default();
-    let start = loop {
-        let piece = read(source, &mut buffer).map_err(DecodeError::Read)?;
-        if piece.is_empty() {
-            break intake.finish()?;
-        }
-        if let Some(start) = intake.update(piece)? {
-            break start;
-        }
-    };
-    match start {
+    match begin(source, &mut buffer).map_err(|error| name(error, &told))? {
         Start::Chunked(mut layer) => {
             let opener = unlock(job, &claims, &mut layer)?;
             stream(opener, source, sink, &mut buffer)
@@ -62,6 +57,20 @@ pub fn decode(
             let mut spool = Spool::new(job.spool);
             let (checked, digest) = check(job, claims, &first, source, &mut spool, &mut buffer)?;
             replay(&checked, &mut spool, sink, &mut buffer).map_err(|error| name(error, digest))
+        }
+    }
+}
+
+/// Reads until it is known what the blob is.
+fn begin(source: &mut impl Read, buffer: &mut [u8]) -> Result<Start, DecodeError> {
+    let mut intake = Intake::default();
+    loop {
+        let piece = read(source, buffer).map_err(DecodeError::Read)?;
+        if piece.is_empty() {
+            return Ok(intake.finish()?);
+        }
+        if let Some(start) = intake.update(piece)? {
+            return Ok(start);
         }
     }
 }
@@ -169,14 +178,15 @@ fn check(
     spool: &mut Spool,
     buffer: &mut [u8],
 ) -> Result<(Checked, Box<str>), DecodeError> {
-    let told = job
-        .descriptor
-        .and_then(|descriptor| descriptor.digest.as_deref());
     if claims.public.is_some() {
         // Knowing how the layer is sealed, a missing key is found out before anything is spooled, and the tag is made on the way.
-        let layer = told.unwrap_or("(digest unknown)");
+        let told = job
+            .descriptor
+            .and_then(|descriptor| descriptor.digest.as_deref());
+        let subject = told.filter(|text| text.parse::<Digest>().is_ok());
+        let layer = subject.unwrap_or(UNKNOWN);
         let context = WrapContext {
-            subject: told,
+            subject,
             ..WrapContext::default()
         };
         let named = |error| DecodeError::of_layer(layer, error);
@@ -231,8 +241,12 @@ fn checked_by_store(
             }
         }
     }
+    let begins = FirstOctets::of(first);
     Err(match refused {
         Some(error) => name(error, digest),
+        None if begins.format().is_some() => {
+            DecodeError::of_layer(digest, OpenError::NotSealed { first: begins })
+        }
         None => DecodeError::NoDescription {
             digest: digest.clone(),
             store: job.store.root().to_owned(),
@@ -304,6 +318,9 @@ fn name(error: DecodeError, layer: impl ToString) -> DecodeError {
         other => other,
     }
 }
+
+/// Stands where a layer cannot be named.
+const UNKNOWN: &str = "(digest unknown)";
 
 /// Octets read and written at once.
 const PIECE: usize = 256 * 1024;

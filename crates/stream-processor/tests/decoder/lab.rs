@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
+use sealift_keywrap::Recipient;
 use sealift_keywrap::keys::parse_public;
 use sealift_layer::{Binding, Cipher, Embedding, Plan, SealedLayer, Sealer};
 use sealift_oci::Digest;
@@ -24,17 +25,28 @@ pub(crate) struct Layer {
 impl Layer {
     /// Seals octets that do not repeat for the key in `rsa.pub.pem`.
     pub(crate) fn seal(cipher: Cipher, embedding: Embedding, media_type: &str, len: u32) -> Self {
-        let plain: Vec<u8> = (0..len)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-            .collect();
         let key = parse_public(&fs::read(key_file("rsa.pub.pem")).unwrap())
             .unwrap()
             .remove(0);
+        Self::seal_for(Box::new(key), cipher, embedding, media_type, len)
+    }
+
+    /// Seals for somebody else.
+    pub(crate) fn seal_for(
+        recipient: Box<dyn Recipient>,
+        cipher: Cipher,
+        embedding: Embedding,
+        media_type: &str,
+        len: u32,
+    ) -> Self {
+        let plain: Vec<u8> = (0..len)
+            .map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+            .collect();
         let plan = Plan {
             cipher,
             media_type: media_type.parse().unwrap(),
             plain_digest: Some(Digest::sha256(&plain)),
-            recipients: Arc::from([Box::new(key) as _]),
+            recipients: Arc::from([recipient]),
             embedding,
             binding: Binding::default(),
         };
@@ -227,6 +239,35 @@ impl Decoder<'_> {
             child.wait_with_output().unwrap()
         });
         Run::new(output)
+    }
+
+    /// Feeds a blob, and returns the most memory in KiB that the program had used when it had written almost everything.
+    pub(crate) fn peak_memory(&self, blob: &[u8]) -> u64 {
+        let mut child = self.command().spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let peak = std::thread::scope(|scope| {
+            scope.spawn(move || drop(stdin.write_all(blob)));
+            // The last octets stay in the pipe, so that the program is still there to be asked.
+            let mut buffer = vec![0; 64 * 1024];
+            let mut left = blob.len() - 256 * 1024;
+            while left > 0 {
+                let most = left.min(buffer.len());
+                let read = stdout.read(&mut buffer[..most]).unwrap();
+                assert_ne!(read, 0);
+                left -= read;
+            }
+            let status = fs::read_to_string(status).unwrap();
+            let line = status
+                .lines()
+                .find(|line| line.starts_with("VmHWM:"))
+                .unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        });
+        std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        peak
     }
 
     /// Feeds a blob to a program whose output nobody reads beyond some octets.

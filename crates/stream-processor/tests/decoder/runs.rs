@@ -3,6 +3,9 @@ use std::os::unix::fs::symlink;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sealift_keywrap::Password;
+use sealift_keywrap::customer_key::CustomerKey;
+use sealift_keywrap::keys::{KeyType, generate, parse_public};
 use sealift_layer::{Cipher, Embedding};
 use sealift_oci::Digest;
 
@@ -154,6 +157,63 @@ fn takes_further_key_folders_by_both_names() {
         .argument("--decryption-keys-path")
         .argument(lab.path("keys"));
     decoder.run(&layer.blob).opened(&layer.plain);
+}
+
+#[test]
+fn takes_the_password_of_an_encrypted_key_from_the_file_beside_it() {
+    let pair = generate(KeyType::P256, Some(&Password::from("open, please"))).unwrap();
+    let public = parse_public(pair.public_pem.as_bytes()).unwrap().remove(0);
+    let layer = Layer::seal_for(
+        Box::new(public),
+        Cipher::Chunked,
+        Embedding::AnnotationsAndHeader,
+        GZIP,
+        LEN,
+    );
+    let lab = Lab::new(&[]);
+    let keys = lab.path("keys");
+    fs::write(keys.join("node.pem"), &*pair.private_pem).unwrap();
+    let missing = [
+        "no key fits",
+        "jwe ECDH-ES+A256KW",
+        "node.pem: key is encrypted and no password was given",
+    ];
+    lab.decoder().run(&layer.blob).refused(3, &missing, b"");
+    fs::write(keys.join("node.pem.password"), "open, pleese\n").unwrap();
+    lab.decoder()
+        .run(&layer.blob)
+        .refused(3, &["node.pem: wrong password"], b"");
+    fs::write(keys.join("node.pem.password"), "open, please\n").unwrap();
+    lab.decoder().run(&layer.blob).opened(&layer.plain);
+}
+
+#[test]
+fn opens_with_a_customers_key() {
+    let key = CustomerKey::generate().unwrap();
+    let lab = Lab::new(&["rsa.pem"]);
+    fs::write(lab.path("keys").join("customer.key"), &*key.to_file()).unwrap();
+    let layer = Layer::seal_for(
+        Box::new(key),
+        Cipher::Chunked,
+        Embedding::AnnotationsAndHeader,
+        GZIP,
+        LEN,
+    );
+    lab.decoder().run(&layer.blob).opened(&layer.plain);
+    fs::remove_file(lab.path("keys").join("customer.key")).unwrap();
+    lab.decoder()
+        .run(&layer.blob)
+        .refused(3, &["no key fits", "aes256"], b"");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_layer() {
+    for cipher in [Cipher::Chunked, Cipher::CtrHmac] {
+        let layer = Layer::seal(cipher, Embedding::AnnotationsOnly, GZIP, 48 << 20);
+        let lab = Lab::new(&["rsa.pem"]);
+        let peak = lab.decoder().payload(&layer).peak_memory(&layer.blob);
+        assert!(peak < 16 * 1024, "{peak} KiB for {cipher}");
+    }
 }
 
 #[test]
@@ -309,6 +369,29 @@ fn refuses_plain_octets_under_a_sealed_type() {
         .payload(&layer)
         .run(b"\x1f\x8b\x08\0\0\0\0\0\0\x03 plain gzip");
     run.refused(4, &["it begins with 1f8b080000000000 (gzip)"], b"");
+    let run = lab
+        .decoder()
+        .run(b"\x1f\x8b\x08\0\0\0\0\0\0\x03 plain gzip");
+    run.refused(4, &["it begins with 1f8b080000000000 (gzip)"], b"");
+}
+
+#[test]
+fn names_the_layer_whose_header_is_malformed() {
+    let layer = Layer::chunked();
+    let lab = Lab::new(&["rsa.pem"]);
+    let mut blob = layer.blob.clone();
+    blob[8] = 1;
+    let digest = Digest::sha256(&layer.blob).to_string();
+    let run = lab.decoder().payload(&layer).run(&blob);
+    run.refused(
+        4,
+        &[
+            "malformed layer header",
+            "longer than 1048576 octets",
+            &digest,
+        ],
+        b"",
+    );
 }
 
 #[test]
