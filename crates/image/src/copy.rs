@@ -3,7 +3,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 
 use indexmap::IndexMap;
-use sealift_oci::{Descriptor, Digest, Platform};
+use sealift_oci::{Descriptor, Digest, Index, Platform};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::error::ImageError;
@@ -110,16 +110,22 @@ impl Copy<'_> {
         let raw = match node {
             Node::Image(image) => image.raw.clone(),
             Node::Index(branch) => {
-                for (_, child) in &branch.children {
-                    self.put(child)?;
-                }
-                if branch.is_whole() {
+                let put = |(descriptor, child): &(Descriptor, Node)| {
+                    Ok((descriptor.clone(), self.put(child)?))
+                };
+                let children = branch
+                    .children
+                    .iter()
+                    .map(put)
+                    .collect::<Result<Vec<_>, ImageError>>()?;
+                if branch.is_whole()
+                    && names_exactly(&branch.index, children.iter().map(|(_, raw)| &raw.digest))
+                {
                     branch.raw.clone()
                 } else {
-                    let entries = branch
-                        .children
+                    let entries = children
                         .iter()
-                        .map(|(descriptor, child)| entry_of(descriptor, child.raw()))
+                        .map(|(descriptor, raw)| entry_of(descriptor, raw))
                         .collect();
                     let index = branch
                         .index
@@ -131,6 +137,11 @@ impl Copy<'_> {
         self.sink.put_manifest(&raw)?;
         Ok(raw)
     }
+}
+
+/// Returns whether the entries of an index are exactly these, in this order.
+pub(crate) fn names_exactly<'a>(index: &Index, digests: impl Iterator<Item = &'a Digest>) -> bool {
+    index.manifests().iter().map(Descriptor::digest).eq(digests)
 }
 
 impl std::fmt::Debug for Copy<'_> {
@@ -176,7 +187,7 @@ pub(crate) fn copy_blob(
     progress: &dyn Progress,
     stop: &Stop,
 ) -> Result<u64, ImageError> {
-    let digest: &Digest = blob.digest();
+    let digest = blob.digest();
     progress.event(Event::Started {
         digest,
         size: blob.size(),
@@ -184,25 +195,44 @@ pub(crate) fn copy_blob(
     });
     let mut moved = 0;
     if !sink.has_blob(digest, blob.size())? {
-        let mut reader = source.blob(blob)?;
-        let mut writer = sink.blob(Some(blob.size()))?;
-        pump(&mut reader, |piece| {
-            stop.check()?;
-            writer
-                .write_all(piece)
-                .map_err(|error| ImageError::from_io("write a blob", error))?;
-            moved += piece.len() as u64;
-            progress.event(Event::Advanced {
-                digest,
-                bytes: piece.len() as u64,
-            });
-            Ok(())
+        restarting(|| {
+            let mut writer = sink.blob(Some(blob.size()))?;
+            pump(&mut source.blob(blob)?, |piece| {
+                stop.check()?;
+                writer
+                    .write_all(piece)
+                    .map_err(|error| ImageError::from_io("write a blob", error))?;
+                progress.event(Event::Advanced {
+                    digest,
+                    bytes: piece.len() as u64,
+                });
+                Ok(())
+            })?;
+            Ok(writer.commit(digest, blob.size())?)
         })?;
-        writer.commit(digest, blob.size())?;
+        moved = blob.size();
     }
     progress.event(Event::Finished { digest });
     Ok(moved)
 }
+
+/// Begins a blob anew when the registry has forgotten an upload that cannot be continued.
+pub(crate) fn restarting<T>(
+    mut attempt: impl FnMut() -> Result<T, ImageError>,
+) -> Result<T, ImageError> {
+    let mut starts = 1;
+    loop {
+        match attempt() {
+            Err(ImageError::Registry(error)) if error.is_lost_upload() && starts < MAX_STARTS => {
+                starts += 1
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// How often a blob is begun.
+const MAX_STARTS: u32 = 3;
 
 fn action_of(layer: &Descriptor) -> Action {
     // A layer with URLs is not in the source's registry; whoever pulls fetches it from there.

@@ -67,6 +67,13 @@ pub enum ImageError {
         limit: usize,
     },
 
+    /// Manifests, indexes and configurations that would fill the memory.
+    #[error("manifests and configurations of the image are longer than {limit} octets together")]
+    TooManyDocuments {
+        /// The limit.
+        limit: usize,
+    },
+
     /// The rewritten document is longer than registries accept.
     #[error(
         "the sealed {kind} would be {len} octets long, more than the {limit} that registries accept"
@@ -171,7 +178,8 @@ impl ImageError {
             Self::Document { .. }
             | Self::Mismatch { .. }
             | Self::NestedTooDeeply { .. }
-            | Self::TooManyManifests { .. } => Kind::Integrity,
+            | Self::TooManyManifests { .. }
+            | Self::TooManyDocuments { .. } => Kind::Integrity,
             Self::Open {
                 source: OpenError::NoKey { .. },
                 ..

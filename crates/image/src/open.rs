@@ -7,7 +7,7 @@ use sealift_layer::{ORIGINAL, OpenError, Original, OriginalKind, RECIPIENTS, ele
 use sealift_oci::{Descriptor, Digest, Document, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::copy::{copy_blob, entry_of, put_small, without};
+use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
 use crate::error::ImageError;
 use crate::opening::{Identities, OpenedLayer, open_layer};
 use crate::outcome::{Outcome, Plan, PlannedLayer};
@@ -71,7 +71,9 @@ impl Open<'_> {
         for (image, actions) in &chosen {
             for (layer, action) in image.manifest.layers().iter().zip(actions) {
                 if *action != Action::SkipNondistributable {
-                    jobs.entry(layer.digest()).or_insert((layer, *action));
+                    // A layer may be opened in one place and kept sealed in another.
+                    let key = (layer.digest(), *action == Action::Open);
+                    jobs.entry(key).or_insert((layer, *action));
                 }
             }
         }
@@ -102,7 +104,12 @@ impl Open<'_> {
             .iter()
             .map(|(image, _)| image.manifest.layers().len())
             .sum();
-        let root = self.put(&tree.root, &opened)?.raw;
+        let writer = Writer {
+            open: self,
+            chosen: &chosen,
+            opened: &opened,
+        };
+        let root = writer.put(&tree.root)?.raw;
         self.sink.finish(&root)?;
         Ok(Outcome {
             digest: root.digest,
@@ -165,110 +172,25 @@ impl Open<'_> {
             size: layer.size(),
             action,
         });
-        let mut writer = self.sink.blob(None)?;
-        let opened = open_layer(
-            layer,
-            self.source,
-            self.identities,
-            self.progress,
-            stop,
-            &mut |plain| {
-                writer
-                    .write_all(plain)
-                    .map_err(|error| ImageError::from_io("write a blob", error))
-            },
-        )?;
-        writer.commit(&opened.digest, opened.size)?;
+        let opened = restarting(|| {
+            let mut writer = self.sink.blob(None)?;
+            let opened = open_layer(
+                layer,
+                self.source,
+                self.identities,
+                self.progress,
+                stop,
+                &mut |plain| {
+                    writer
+                        .write_all(plain)
+                        .map_err(|error| ImageError::from_io("write a blob", error))
+                },
+            )?;
+            writer.commit(&opened.digest, opened.size)?;
+            Ok(opened)
+        })?;
         self.progress.event(Event::Finished { digest });
         Ok(Some(opened))
-    }
-
-    /// Writes the documents below a node, then its own.
-    fn put<'t>(&self, node: &'t Node, opened: &'t Opened) -> Result<Written<'t>, ImageError> {
-        let written = match node {
-            Node::Image(image) => self.image(image, opened)?,
-            Node::Index(branch) => self.index(branch, opened)?,
-        };
-        self.sink.put_manifest(&written.raw)?;
-        Ok(written)
-    }
-
-    fn image<'t>(&self, image: &'t Image, opened: &'t Opened) -> Result<Written<'t>, ImageError> {
-        let keys: Vec<&OpenedLayer> = image
-            .manifest
-            .layers()
-            .iter()
-            .filter_map(|layer| opened.get(layer.digest()))
-            .collect();
-        if keys.is_empty() {
-            return Ok(Written {
-                raw: image.raw.clone(),
-                keys,
-            });
-        }
-        let rebuilt = rebuild(image, opened);
-        let all_open = rebuilt
-            .layers()
-            .iter()
-            .all(|layer| !layer.media_type().is_sealed());
-        let raw = match image.manifest.annotations().get(ORIGINAL) {
-            Some(annotation) if all_open => {
-                let original =
-                    unseal(OriginalKind::Manifest, annotation, &keys, &image.raw.digest)?;
-                match original {
-                    Some(original) => restore_manifest(original, &rebuilt, &image.raw.digest)?,
-                    None => rendered(rebuilt.octets(), rebuilt.media_type()),
-                }
-            }
-            _ => rendered(rebuilt.octets(), rebuilt.media_type()),
-        };
-        Ok(Written { raw, keys })
-    }
-
-    fn index<'t>(&self, branch: &'t Branch, opened: &'t Opened) -> Result<Written<'t>, ImageError> {
-        let mut children = Vec::new();
-        let mut keys = Vec::new();
-        for (descriptor, child) in &branch.children {
-            let written = self.put(child, opened)?;
-            keys.extend(written.keys);
-            children.push((descriptor, written.raw));
-        }
-        let annotation = branch.index.annotations().get(ORIGINAL);
-        if let Some(annotation) = annotation.filter(|_| branch.is_whole())
-            && let Some(original) =
-                unseal(OriginalKind::Index, annotation, &keys, &branch.raw.digest)?
-        {
-            let restored = parse_index(&original, &branch.raw.digest)?;
-            if names_exactly(&restored, &children) {
-                return Ok(Written {
-                    raw: rendered(restored.octets(), &original.media_type),
-                    keys,
-                });
-            }
-        }
-        if annotation.is_some() {
-            self.progress.event(Event::Notice {
-                text: "the index could not be restored to its original digest because not everything in it was opened",
-            });
-        }
-        if keys.is_empty() && branch.is_whole() {
-            return Ok(Written {
-                raw: branch.raw.clone(),
-                keys,
-            });
-        }
-        let entries = children
-            .iter()
-            .map(|(descriptor, raw)| entry_of(descriptor, raw))
-            .collect();
-        let index = branch.index.rewritten(
-            entries,
-            without(branch.index.annotations(), |key| key == ORIGINAL),
-        );
-        Ok(Written {
-            raw: rendered(index.octets(), index.media_type()),
-            keys,
-        })
     }
 }
 
@@ -284,36 +206,167 @@ impl std::fmt::Debug for Open<'_> {
 /// Opened layers, by the digest of the sealed blob.
 type Opened = HashMap<Digest, OpenedLayer>;
 
-/// A document at the destination, and the layers whose keys may open the originals in its parents.
-struct Written<'t> {
+/// Writes manifests and indexes once the blobs are there.
+struct Writer<'a> {
+    open: &'a Open<'a>,
+    chosen: &'a [(&'a Image, Vec<Action>)],
+    opened: &'a Opened,
+}
+
+/// A document at the destination.
+struct Written<'a> {
     raw: RawManifest,
-    keys: Vec<&'t OpenedLayer>,
+    /// The layers whose keys may open the originals in its parents.
+    keys: Vec<&'a OpenedLayer>,
+    /// Whether some layer in it is still sealed.
+    sealed: bool,
+}
+
+impl<'a> Writer<'a> {
+    fn put(&self, node: &'a Node) -> Result<Written<'a>, ImageError> {
+        let written = match node {
+            Node::Image(image) => self.image(image)?,
+            Node::Index(branch) => self.index(branch)?,
+        };
+        self.open.sink.put_manifest(&written.raw)?;
+        Ok(written)
+    }
+
+    fn image(&self, image: &'a Image) -> Result<Written<'a>, ImageError> {
+        let actions = self
+            .chosen
+            .iter()
+            .find(|(other, _)| std::ptr::eq(*other, image))
+            .map(|(_, actions)| actions.as_slice());
+        let layers = image
+            .manifest
+            .layers()
+            .iter()
+            .zip(actions.unwrap_or_default());
+        let layers: Vec<(&Descriptor, Option<&OpenedLayer>)> = layers
+            .map(|(layer, action)| {
+                (
+                    layer,
+                    self.opened
+                        .get(layer.digest())
+                        .filter(|_| *action == Action::Open),
+                )
+            })
+            .collect();
+        let keys: Vec<&OpenedLayer> = layers.iter().filter_map(|(_, opened)| *opened).collect();
+        let sealed = layers
+            .iter()
+            .any(|(layer, opened)| opened.is_none() && layer.media_type().is_sealed());
+        if keys.is_empty() {
+            return Ok(Written {
+                raw: image.raw.clone(),
+                keys,
+                sealed,
+            });
+        }
+        let rebuilt = rebuild(&image.manifest, &layers, sealed);
+        let raw = match image.manifest.annotations().get(ORIGINAL) {
+            Some(annotation) if !sealed => {
+                self.original(annotation, &keys, &rebuilt, &image.raw.digest)?
+            }
+            _ => None,
+        };
+        let raw = raw.unwrap_or_else(|| rendered(rebuilt.octets(), rebuilt.media_type()));
+        Ok(Written { raw, keys, sealed })
+    }
+
+    /// Restores the original manifest, where the image carries one that can be.
+    fn original(
+        &self,
+        annotation: &str,
+        keys: &[&OpenedLayer],
+        rebuilt: &Manifest,
+        sealed: &Digest,
+    ) -> Result<Option<RawManifest>, ImageError> {
+        let Some(original) = unseal(OriginalKind::Manifest, annotation, keys, sealed)? else {
+            self.notice(&format!(
+                "the original of manifest {sealed} belongs to none of the opened layers; the manifest is rebuilt with another digest"
+            ));
+            return Ok(None);
+        };
+        restore_manifest(original, rebuilt, sealed).map(Some)
+    }
+
+    fn index(&self, branch: &'a Branch) -> Result<Written<'a>, ImageError> {
+        let mut children = Vec::new();
+        let mut keys = Vec::new();
+        let mut sealed = false;
+        for (descriptor, child) in &branch.children {
+            let written = self.put(child)?;
+            keys.extend(written.keys);
+            sealed |= written.sealed;
+            children.push((descriptor, written.raw));
+        }
+        let digests = || children.iter().map(|(_, raw)| &raw.digest);
+        if branch.is_whole() && names_exactly(&branch.index, digests()) {
+            return Ok(Written {
+                raw: branch.raw.clone(),
+                keys,
+                sealed,
+            });
+        }
+        let annotation = branch.index.annotations().get(ORIGINAL);
+        if let Some(annotation) = annotation.filter(|_| branch.is_whole() && !sealed)
+            && let Some(original) =
+                unseal(OriginalKind::Index, annotation, &keys, &branch.raw.digest)?
+        {
+            let restored = parse_index(&original, &branch.raw.digest)?;
+            if names_exactly(&restored, digests()) {
+                return Ok(Written {
+                    raw: rendered(restored.octets(), &original.media_type),
+                    keys,
+                    sealed,
+                });
+            }
+        }
+        if annotation.is_some() {
+            self.notice("the index is rebuilt with another digest because not everything in it was opened and restored");
+        }
+        let entries = children
+            .iter()
+            .map(|(descriptor, raw)| entry_of(descriptor, raw))
+            .collect();
+        // While something is sealed, a later run may still restore the index.
+        let annotations = without(branch.index.annotations(), |key| key == ORIGINAL && !sealed);
+        let index = branch.index.rewritten(entries, annotations);
+        Ok(Written {
+            raw: rendered(index.octets(), index.media_type()),
+            keys,
+            sealed,
+        })
+    }
+
+    fn notice(&self, text: &str) {
+        self.open.progress.event(Event::Notice { text });
+    }
 }
 
 /// Makes a manifest without seals: suffix and annotations removed, everything else untouched.
-fn rebuild(image: &Image, opened: &Opened) -> Manifest {
-    let layers = image
-        .manifest
-        .layers()
-        .iter()
-        .map(|layer| match opened.get(layer.digest()) {
-            None => layer.clone(),
-            Some(plain) => {
-                let annotations = without(layer.annotations(), |key| {
-                    key.starts_with(ENCRYPTION) || key == RECIPIENTS
-                });
-                layer
-                    .clone()
-                    .with_content(plain.media_type.clone(), plain.digest.clone(), plain.size)
-                    .with_annotations(annotations)
-            }
-        });
-    let layers: Vec<_> = layers.collect();
-    let sealed_left = layers.iter().any(|layer| layer.media_type().is_sealed());
-    let annotations = without(image.manifest.annotations(), |key| {
-        key == ORIGINAL && !sealed_left
+fn rebuild(
+    manifest: &Manifest,
+    layers: &[(&Descriptor, Option<&OpenedLayer>)],
+    sealed: bool,
+) -> Manifest {
+    let layers = layers.iter().map(|(layer, opened)| match opened {
+        None => (*layer).clone(),
+        Some(plain) => {
+            let annotations = without(layer.annotations(), |key| {
+                key.starts_with(ENCRYPTION) || key == RECIPIENTS
+            });
+            (*layer)
+                .clone()
+                .with_content(plain.media_type.clone(), plain.digest.clone(), plain.size)
+                .with_annotations(annotations)
+        }
     });
-    image.manifest.rewritten(layers, annotations)
+    // While something is sealed, a later run may still restore the manifest.
+    let annotations = without(manifest.annotations(), |key| key == ORIGINAL && !sealed);
+    manifest.rewritten(layers.collect(), annotations)
 }
 
 /// Opens the element of an annotation that belongs to one of the opened layers, if there is any.
@@ -390,11 +443,6 @@ fn parse_index(original: &Original, sealed: &Digest) -> Result<Index, ImageError
             source,
         }),
     }
-}
-
-fn names_exactly(index: &Index, children: &[(&Descriptor, RawManifest)]) -> bool {
-    let promised = index.manifests().iter().map(Descriptor::digest);
-    promised.eq(children.iter().map(|(_, raw)| &raw.digest))
 }
 
 /// What every annotation of ocicrypt's begins with.

@@ -11,7 +11,7 @@ use sealift_oci::{
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::blob::{SealedBlob, seal_blob, sealed_annotations_len};
-use crate::copy::{copy_blob, entry_of, put_small, without};
+use crate::copy::{copy_blob, entry_of, put_small, restarting, without};
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan, PlannedLayer};
 use crate::progress::{Action, Event, Progress};
@@ -231,17 +231,14 @@ impl Seal<'_> {
                 } else {
                     Action::LeaveClear
                 }),
-                _ if skip && chosen_by_number => Err(clear()),
+                // Without URLs its octets come from here and would be published in clear.
+                _ if skip && (chosen_by_number || layer.urls().is_empty()) => Err(clear()),
                 _ if skip => {
                     self.notice(&format!(
-                        "layer {} is nondistributable and stays as it is",
+                        "layer {} is nondistributable and stays where its URLs point to (seal it with --include-nondistributable)",
                         layer.digest()
                     ));
-                    Ok(if layer.urls().is_empty() {
-                        Action::LeaveClear
-                    } else {
-                        Action::SkipNondistributable
-                    })
+                    Ok(Action::SkipNondistributable)
                 }
                 Ok(_) => Ok(Action::Seal),
                 Err(MediaTypeError::AlreadySealed { .. }) => Ok(Action::KeepSealed),
@@ -303,7 +300,14 @@ impl Seal<'_> {
                     } else {
                         layer.media_type().clone()
                     };
-                    let key = (layer.digest(), plain.clone(), image.platform.as_ref());
+                    // The action is part of the key: the same blob may be sealed in one place and stay clear in another.
+                    let sealed = *action == Action::Seal;
+                    let key = (
+                        layer.digest(),
+                        plain.clone(),
+                        image.platform.as_ref(),
+                        sealed,
+                    );
                     jobs.entry(key).or_insert(Job {
                         image,
                         layer,
@@ -328,16 +332,19 @@ impl Seal<'_> {
             )?;
             return Ok(None);
         }
-        let plan = self.sealing(job.layer, job.plain.clone(), job.image);
-        seal_blob(
-            plan,
-            job.layer,
-            self.source,
-            self.sink,
-            self.source_check,
-            self.progress,
-            stop,
-        )
+        // Every start draws a new key: a sealer is used once.
+        restarting(|| {
+            let plan = self.sealing(job.layer, job.plain.clone(), job.image);
+            seal_blob(
+                plan,
+                job.layer,
+                self.source,
+                self.sink,
+                self.source_check,
+                self.progress,
+                stop,
+            )
+        })
         .map(Some)
     }
 
@@ -434,21 +441,25 @@ impl<'a> Writer<'a> {
         let mut key = None;
         let mut layers = Vec::new();
         for (layer, action) in image.manifest.layers().iter().zip(actions) {
-            let sealed = match action {
-                Action::Seal => self.blobs.get(&(
-                    layer.digest().clone(),
-                    plain_type(layer)?,
-                    image.platform.clone(),
-                )),
-                _ => None,
-            };
-            layers.push(match sealed {
-                Some(blob) => {
-                    key.get_or_insert(blob);
-                    self.sealed_layer(layer, blob)
-                }
-                None => layer.clone(),
-            });
+            if *action != Action::Seal {
+                layers.push(layer.clone());
+                continue;
+            }
+            let wanted = (
+                layer.digest().clone(),
+                plain_type(layer)?,
+                image.platform.clone(),
+            );
+            // A layer that was to be sealed and is not must never be published as it was.
+            let blob = self
+                .blobs
+                .get(&wanted)
+                .ok_or_else(|| ImageError::NotSealable {
+                    digest: layer.digest().clone(),
+                    media_type: layer.media_type().as_str().into(),
+                })?;
+            key.get_or_insert(blob);
+            layers.push(self.sealed_layer(layer, blob));
         }
         let Some(key) = key else {
             return Ok(Some(Written {
@@ -458,9 +469,13 @@ impl<'a> Writer<'a> {
             }));
         };
         let mut annotations = image.manifest.annotations().clone();
-        if self.seal.original == OriginalManifest::Keep && !annotations.contains_key(ORIGINAL) {
-            let value = key.seal_original(OriginalKind::Manifest, &image.raw)?;
-            annotations.insert(ORIGINAL.to_owned(), value);
+        if !has_seals(&image.manifest) {
+            // One that is there belongs to seals that are gone.
+            annotations.shift_remove(ORIGINAL);
+            if self.seal.original == OriginalManifest::Keep {
+                let value = key.seal_original(OriginalKind::Manifest, &image.raw)?;
+                annotations.insert(ORIGINAL.to_owned(), value);
+            }
         }
         let manifest = image.manifest.rewritten(layers, annotations);
         let raw = checked(
@@ -509,10 +524,14 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         let mut annotations = branch.index.annotations().clone();
-        if self.seal.original == OriginalManifest::Keep
-            && whole
-            && !annotations.contains_key(ORIGINAL)
-        {
+        let untouched = !branch
+            .images()
+            .iter()
+            .any(|image| has_seals(&image.manifest));
+        if untouched {
+            annotations.shift_remove(ORIGINAL);
+        }
+        if self.seal.original == OriginalManifest::Keep && whole && untouched {
             let values: Vec<_> = keys
                 .iter()
                 .map(|key| key.seal_original(OriginalKind::Index, &branch.raw))
@@ -525,6 +544,14 @@ impl<'a> Writer<'a> {
         let raw = checked("index", rendered(index.octets(), index.media_type()))?;
         Ok(Some(Written { raw, keys, whole }))
     }
+}
+
+/// Returns whether some layer is sealed already: then this manifest is nobody's original.
+fn has_seals(manifest: &Manifest) -> bool {
+    manifest
+        .layers()
+        .iter()
+        .any(|layer| layer.media_type().is_sealed())
 }
 
 /// Refuses what registries would refuse.

@@ -57,8 +57,12 @@ impl Tree {
             met: vec![false; platforms.len()],
             seen: Vec::new(),
             manifests: 0,
+            octets: 0,
         };
         let root = loader.node(raw, None, 0)?;
+        if let (true, Some(wanted)) = (root.images().is_empty(), platforms.first()) {
+            return Err(loader.no_such(wanted));
+        }
         if let Some((_, wanted)) = loader.met.iter().zip(platforms).find(|(met, _)| !**met) {
             return Err(loader.no_such(wanted));
         }
@@ -72,22 +76,19 @@ impl Tree {
 
     /// Returns every manifest in order.
     pub(crate) fn images(&self) -> Vec<&Image> {
-        fn collect<'a>(node: &'a Node, images: &mut Vec<&'a Image>) {
-            match node {
-                Node::Image(image) => images.push(image),
-                Node::Index(branch) => branch
-                    .children
-                    .iter()
-                    .for_each(|(_, child)| collect(child, images)),
-            }
-        }
-        let mut images = Vec::new();
-        collect(&self.root, &mut images);
-        images
+        self.root.images()
     }
 }
 
 impl Node {
+    /// Returns every manifest in order.
+    fn images(&self) -> Vec<&Image> {
+        match self {
+            Self::Image(image) => vec![image],
+            Self::Index(branch) => branch.images(),
+        }
+    }
+
     pub(crate) fn raw(&self) -> &RawManifest {
         match self {
             Self::Index(branch) => &branch.raw,
@@ -97,6 +98,14 @@ impl Node {
 }
 
 impl Branch {
+    /// Returns every manifest below, in order.
+    pub(crate) fn images(&self) -> Vec<&Image> {
+        self.children
+            .iter()
+            .flat_map(|(_, child)| child.images())
+            .collect()
+    }
+
     /// Returns whether every entry of the index was chosen.
     pub(crate) fn is_whole(&self) -> bool {
         self.children.len() == self.index.manifests().len()
@@ -141,7 +150,12 @@ struct Loader<'a> {
     /// What there was, for the message when nothing fits.
     seen: Vec<String>,
     manifests: usize,
+    /// Octets of all documents read so far.
+    octets: usize,
 }
+
+/// Most octets of all manifests, indexes and configurations of one image together.
+const MAX_DOCUMENTS_LEN: usize = 128 * 1024 * 1024;
 
 impl Loader<'_> {
     fn node(
@@ -154,6 +168,7 @@ impl Loader<'_> {
         if self.manifests > MAX_ENTRIES {
             return Err(ImageError::TooManyManifests { limit: MAX_ENTRIES });
         }
+        self.count(raw.bytes.len())?;
         let document = Document::parse(&raw.bytes, Some(&raw.media_type)).map_err(|source| {
             ImageError::Document {
                 digest: raw.digest.clone(),
@@ -221,6 +236,7 @@ impl Loader<'_> {
         entry: Option<&Descriptor>,
     ) -> Result<Image, ImageError> {
         let config = read_small(self.source, manifest.config())?;
+        self.count(config.len())?;
         let kind = manifest.config().media_type().to_oci();
         let parsed = if kind.as_str() == MediaType::OCI_CONFIG {
             let parsed = Config::parse(&config).map_err(|source| ImageError::Document {
@@ -235,11 +251,14 @@ impl Loader<'_> {
             .and_then(Descriptor::platform)
             .cloned()
             .or_else(|| parsed.as_ref().map(|config| config.platform.clone()));
+        // All three signs together: an image must not pass for a statement, which nobody seals, verifies or runs.
         let attestation = entry.is_some_and(|entry| {
-            entry
-                .annotation("vnd.docker.reference.type")
-                .is_some_and(|kind| kind == "attestation-manifest")
-                || entry.platform().is_some_and(Platform::is_unknown)
+            entry.annotation("vnd.docker.reference.type") == Some("attestation-manifest")
+                && entry.platform().is_some_and(Platform::is_unknown)
+                && !manifest
+                    .layers()
+                    .iter()
+                    .any(|layer| layer.media_type().is_layer())
         });
         if entry.is_none()
             && let Some(platform) = &platform
@@ -254,6 +273,17 @@ impl Loader<'_> {
             parsed,
             attestation,
         })
+    }
+
+    /// Bounds the memory that all documents of an image take together.
+    fn count(&mut self, octets: usize) -> Result<(), ImageError> {
+        self.octets += octets;
+        if self.octets > MAX_DOCUMENTS_LEN {
+            return Err(ImageError::TooManyDocuments {
+                limit: MAX_DOCUMENTS_LEN,
+            });
+        }
+        Ok(())
     }
 
     /// Returns whether a platform is wanted, and remembers the answer.

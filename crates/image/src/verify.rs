@@ -33,12 +33,19 @@ impl Verify<'_> {
     /// [`ImageError`], naming the first thing that is not as the image says.
     pub fn run(&self) -> Result<Inspection, ImageError> {
         let tree = Tree::load(self.source, &self.platforms)?;
-        let images: Vec<_> = tree
+        let (statements, images): (Vec<_>, Vec<_>) = tree
             .images()
             .into_iter()
-            .filter(|image| !image.attestation)
-            .collect();
+            .partition(|image| image.attestation);
         let mut jobs = Vec::new();
+        for statement in statements {
+            let layers = statement.manifest.layers().iter();
+            jobs.extend(layers.map(|layer| Job {
+                place: None,
+                layer,
+                diff_id: None,
+            }));
+        }
         for (place, image) in images.iter().enumerate() {
             let diff_ids = image
                 .parsed
@@ -58,8 +65,7 @@ impl Verify<'_> {
                 if layer.urls().is_empty() || !layer.media_type().is_nondistributable() {
                     let diff_id = diff_ids.and_then(|diff_ids| diff_ids.get(index));
                     jobs.push(Job {
-                        place,
-                        index,
+                        place: Some((place, index)),
                         layer,
                         diff_id,
                     });
@@ -77,10 +83,10 @@ impl Verify<'_> {
             .map(|image| inspect_image(self.source, image))
             .collect::<Result<Vec<_>, _>>()?;
         for (job, verdict) in jobs.iter().zip(verdicts) {
-            if let Some(layer) = manifests
-                .get_mut(job.place)
-                .and_then(|manifest| manifest.layers.get_mut(job.index))
-            {
+            let layer = job
+                .place
+                .and_then(|(place, index)| manifests.get_mut(place)?.layers.get_mut(index));
+            if let Some(layer) = layer {
                 layer.authenticated = verdict;
             }
         }
@@ -148,8 +154,8 @@ impl std::fmt::Debug for Verify<'_> {
 }
 
 struct Job<'t> {
-    place: usize,
-    index: usize,
+    /// Which image and which of its layers; none for what belongs to an attestation.
+    place: Option<(usize, usize)>,
     layer: &'t Descriptor,
     diff_id: Option<&'t DiffId>,
 }

@@ -153,8 +153,16 @@ fn both_ciphers(check: impl Fn(Cipher)) {
     check(Cipher::CtrHmac);
 }
 
-fn dir_is_empty_but_for_scaffolding(path: &Path) -> bool {
-    let index = std::fs::read(path.join("index.json")).unwrap_or_default();
+/// Returns whether a layout names no image and holds no blob.
+fn holds_nothing(layout: &Path) -> bool {
+    let index = std::fs::read(layout.join("index.json")).unwrap_or_default();
+    let blobs = std::fs::read_dir(layout.join("blobs/sha256"));
+    !String::from_utf8_lossy(&index).contains("digest") && blobs.map_or(0, Iterator::count) == 0
+}
+
+/// Returns whether a layout names no image, whatever blobs an interrupted run left in it.
+fn names_nothing(layout: &Path) -> bool {
+    let index = std::fs::read(layout.join("index.json")).unwrap_or_default();
     !String::from_utf8_lossy(&index).contains("digest")
 }
 
@@ -288,9 +296,7 @@ fn nothing_to_do_and_impossible_wishes_are_errors_before_anything_is_written() {
         .seal(|seal| seal.selection.platforms = vec!["linux/s390x".parse().unwrap()])
         .unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
-    assert!(dir_is_empty_but_for_scaffolding(
-        &bench.folder.path().join("sealed")
-    ));
+    assert!(holds_nothing(&bench.folder.path().join("sealed")));
 
     let none = Bench::with(&ImageBuilder::new(Format::Oci).build());
     assert_eq!(none.seal(|_| {}).unwrap_err().kind(), Kind::NothingToDo);
@@ -302,9 +308,7 @@ fn nothing_to_do_and_impossible_wishes_are_errors_before_anything_is_written() {
     let bench = Bench::with(&artifact.build());
     let error = bench.seal(|_| {}).unwrap_err();
     assert!(matches!(error, ImageError::NotSealable { .. }), "{error:?}");
-    assert!(dir_is_empty_but_for_scaffolding(
-        &bench.folder.path().join("sealed")
-    ));
+    assert!(holds_nothing(&bench.folder.path().join("sealed")));
 }
 
 #[test]
@@ -342,9 +346,7 @@ fn a_wrong_key_and_a_damaged_layer_are_told_apart_and_publish_nothing() {
         std::fs::write(&path, octets).unwrap();
         assert_eq!(open(&bench.keyring).unwrap_err().kind(), Kind::Integrity);
         assert_eq!(bench.verify("sealed").unwrap_err().kind(), Kind::Integrity);
-        assert!(dir_is_empty_but_for_scaffolding(
-            &bench.folder.path().join("opened")
-        ));
+        assert!(names_nothing(&bench.folder.path().join("opened")));
     });
 }
 
@@ -362,9 +364,7 @@ fn a_damaged_source_is_never_published_sealed() {
     octets[20] ^= 1;
     std::fs::write(&path, octets).unwrap();
     assert_eq!(bench.seal(|_| {}).unwrap_err().kind(), Kind::Integrity);
-    assert!(dir_is_empty_but_for_scaffolding(
-        &bench.folder.path().join("sealed")
-    ));
+    assert!(names_nothing(&bench.folder.path().join("sealed")));
 }
 
 #[test]
@@ -490,7 +490,162 @@ fn an_original_that_names_other_layers_is_refused() {
         bench.open(Selection::default()).unwrap_err().kind(),
         Kind::Integrity
     );
-    assert!(dir_is_empty_but_for_scaffolding(
-        &bench.folder.path().join("opened")
-    ));
+    assert!(names_nothing(&bench.folder.path().join("opened")));
+}
+
+#[test]
+fn a_layer_that_stands_twice_is_sealed_where_it_was_chosen_and_only_there() {
+    both_ciphers(|cipher| {
+        for (chosen, expected) in [(0, [true, false, false]), (-1, [false, false, true])] {
+            let twice = layer("same", Packing::Gzip);
+            let original = ImageBuilder::new(Format::Oci)
+                .layers([twice.clone(), layer("other", Packing::Gzip), twice])
+                .build();
+            let bench = Bench::with(&original);
+            bench
+                .seal(|seal| {
+                    seal.cipher = cipher;
+                    seal.selection.layers = vec![chosen];
+                })
+                .unwrap();
+            let sealed = |layout: &str| -> Vec<bool> {
+                let layers = inspect(&*bench.source(layout), &[])
+                    .unwrap()
+                    .manifests
+                    .remove(0)
+                    .layers;
+                layers.iter().map(|layer| layer.sealed).collect()
+            };
+            assert_eq!(sealed("sealed"), expected);
+            assert_eq!(
+                bench
+                    .verify("sealed")
+                    .unwrap()
+                    .iter()
+                    .filter(|verdict| verdict.is_some())
+                    .count(),
+                1
+            );
+            let opened = bench.open(Selection::default()).unwrap();
+            assert_eq!(opened.digest.to_string(), original.digest());
+        }
+        // Both sealed as one blob, opened one by one.
+        let twice = layer("same", Packing::Gzip);
+        let original = ImageBuilder::new(Format::Oci)
+            .layers([twice.clone(), twice])
+            .build();
+        let bench = Bench::with(&original);
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        let outcome = bench
+            .open(Selection {
+                layers: vec![-1],
+                ..Selection::default()
+            })
+            .unwrap();
+        assert_eq!(outcome.layers_changed, 1);
+        let layers = inspect(&*bench.source("opened"), &[])
+            .unwrap()
+            .manifests
+            .remove(0)
+            .layers;
+        assert_eq!(
+            layers.iter().map(|layer| layer.sealed).collect::<Vec<_>>(),
+            [true, false]
+        );
+        std::fs::remove_dir_all(bench.folder.path().join("sealed")).unwrap();
+        std::fs::rename(
+            bench.folder.path().join("opened"),
+            bench.folder.path().join("sealed"),
+        )
+        .unwrap();
+        assert_eq!(
+            bench.open(Selection::default()).unwrap().digest.to_string(),
+            original.digest()
+        );
+    });
+}
+
+#[test]
+fn an_image_sealed_in_two_runs_opens_whatever_the_first_run_kept() {
+    for original_of_first in [OriginalManifest::Keep, OriginalManifest::Omit] {
+        let original = image(Format::Oci, Packing::Gzip);
+        let bench = Bench::with(&original);
+        bench
+            .seal(|seal| {
+                seal.selection.layers = vec![0];
+                seal.original = original_of_first;
+            })
+            .unwrap();
+        std::fs::remove_dir_all(bench.folder.path().join("plain")).unwrap();
+        std::fs::rename(
+            bench.folder.path().join("sealed"),
+            bench.folder.path().join("plain"),
+        )
+        .unwrap();
+        bench.seal(|_| {}).unwrap();
+        let opened = bench.open(Selection::default()).unwrap();
+        if original_of_first == OriginalManifest::Keep {
+            assert_eq!(opened.digest.to_string(), original.digest());
+        }
+        assert_eq!(bench.verify("opened").unwrap(), [None, None]);
+    }
+}
+
+#[test]
+fn a_nested_index_that_is_narrowed_names_what_is_there() {
+    let of = |platform: &str| {
+        ImageBuilder::new(Format::Oci)
+            .layer(layer(platform, Packing::Gzip))
+            .platform(platform)
+            .build()
+    };
+    let inner = IndexBuilder::new(Format::Oci)
+        .child(of("linux/amd64"))
+        .child(of("linux/arm64"))
+        .child(of("linux/s390x"))
+        .build();
+    let bench = Bench::with(&IndexBuilder::new(Format::Oci).child(inner).build());
+    let platforms = vec![
+        "linux/amd64".parse().unwrap(),
+        "linux/arm64".parse().unwrap(),
+    ];
+    let copy = Copy {
+        source: &*bench.source("plain"),
+        sink: &*bench.sink("sealed"),
+        platforms: platforms.clone(),
+        jobs: NonZeroUsize::MIN,
+        progress: &bench.notices,
+    };
+    copy.run().unwrap();
+    assert_eq!(bench.verify("sealed").unwrap(), [None, None]);
+    std::fs::remove_dir_all(bench.folder.path().join("sealed")).unwrap();
+    bench
+        .seal(|seal| seal.selection.platforms = platforms)
+        .unwrap();
+    bench.open(Selection::default()).unwrap();
+    assert_eq!(bench.verify("opened").unwrap(), [None, None]);
+}
+
+#[test]
+fn an_image_does_not_pass_for_an_attestation() {
+    let real = ImageBuilder::new(Format::Oci)
+        .layer(layer("root", Packing::Gzip))
+        .platform("linux/amd64")
+        .build();
+    let index = IndexBuilder::new(Format::Oci)
+        .child(real)
+        .build()
+        .edited(|index| {
+            index["manifests"][0]["annotations"] =
+                serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
+        });
+    let bench = Bench::with(&index);
+    assert_eq!(
+        bench
+            .seal(|seal| seal.attestations = Attestations::Keep)
+            .unwrap()
+            .layers_changed,
+        1
+    );
+    assert_eq!(bench.verify("sealed").unwrap(), [Some(true)]);
 }
