@@ -87,9 +87,9 @@ impl From<ImageError> for Failure {
         };
         let failure = Self::of(code, &error);
         let hint = match &error {
-            ImageError::NotSealable { .. } => {
-                Some("choose the layers to seal with --layer, or convert the image to OCI first")
-            }
+            ImageError::NotSealable { .. } => Some(
+                "choose the layers to seal with --layer; --include-nondistributable adds layers that registries must not store",
+            ),
             ImageError::TooLong { .. } => Some(
                 "seal for fewer recipients, fewer platforms (--platform) or with --original none",
             ),

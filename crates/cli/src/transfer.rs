@@ -56,6 +56,7 @@ impl Transfer {
         check: SourceCheck,
     ) -> Result<Ends, Failure> {
         let pair = &args.registry_pair;
+        self.refuse_shared_login(args)?;
         let first = transport(&args.registry, pair.src_creds.as_ref())?;
         let second = match (&pair.src_creds, &pair.dest_creds) {
             (None, None) => None,
@@ -68,6 +69,26 @@ impl Transfer {
             sink,
             _transports: [Some(first), second],
         })
+    }
+
+    /// A password must not be offered to a registry it is not for.
+    fn refuse_shared_login(&self, args: &TransferArgs) -> Result<(), Failure> {
+        let pair = &args.registry_pair;
+        let shared =
+            args.registry.creds.is_some() && pair.src_creds.is_none() && pair.dest_creds.is_none();
+        match (&self.source, &self.destination) {
+            (ImageRef::Registry(source), ImageRef::Registry(destination))
+                if shared && source.registry() != destination.registry() =>
+            {
+                let what = format!(
+                    "--creds would be sent to two registries, {} and {}",
+                    source.registry(),
+                    destination.registry()
+                );
+                Err(Failure::new(Code::Usage, what).hint("give --src-creds, --dest-creds, or both"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn show_plan(&self, console: &Console, plan: &Plan) -> Result<(), Failure> {

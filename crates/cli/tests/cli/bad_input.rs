@@ -210,6 +210,16 @@ fn references_and_options_without_sense_exit_2() {
         ),
         (
             &[
+                "copy",
+                "docker://a.example/x",
+                "docker://b.example/x",
+                "--creds",
+                "robot:hunter2",
+            ],
+            "sent to two registries, a.example and b.example",
+        ),
+        (
+            &[
                 "encrypt",
                 "oci:plain:v1",
                 "oci:out",
