@@ -1,5 +1,6 @@
 //! `sealift-decoder`: started by containerd for every sealed layer. What it does is in the library; here it meets the process.
 
+mod afterlife;
 mod args;
 mod payload_source;
 
@@ -16,6 +17,9 @@ use sealift_stream_processor::{ContentStore, DecodeError, Job, Keys, Payload, de
 use crate::args::Args;
 
 fn main() -> ExitCode {
+    if afterlife::is_over() {
+        return ExitCode::SUCCESS;
+    }
     let args = Args::parse();
     let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
     let mut keys = Keys::default();
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
     if outcome.is_err_and(|error| !error.is_quiet()) {
         // containerd puts its own text right behind ours, hence no line break.
         let _ = write!(io::stderr(), "sealift-decoder: {line}");
+        afterlife::begin();
     }
     // Standard output stays open until the process is gone: a runtime that sees its end may not wait for the exit status.
     ExitCode::from(code)
