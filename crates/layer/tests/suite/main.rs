@@ -9,6 +9,8 @@ mod sealing;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod vectors;
 #[cfg(test)]
 mod wraps;
