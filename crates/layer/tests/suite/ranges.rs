@@ -1,7 +1,7 @@
 //! Random access (`SPEC.md`, section 1.1).
 
 use sealift_keywrap::WrapContext;
-use sealift_layer::chunked::{CHUNK_LEN, Extent, MAX_CHUNKS, SEALED_CHUNK_LEN};
+use sealift_layer::chunked::{CHUNK_LEN, ChunkRange, Extent, MAX_CHUNKS, SEALED_CHUNK_LEN};
 use sealift_layer::{ChunkedLayer, Intake, OpenError, Start};
 
 use crate::support::{End, Vector, keys, open, vectors};
@@ -187,6 +187,38 @@ fn an_altered_or_misplaced_chunk_gives_nothing() {
         opened.open(&range, &sealed[1..], &mut out),
         Err(OpenError::Authentication)
     );
+    // Ranges come from the extent; one that was made up is refused before anything is computed with it.
+    for made_up in [
+        ChunkRange {
+            first: 1,
+            ..range.clone()
+        },
+        ChunkRange {
+            first: u64::MAX,
+            ..range.clone()
+        },
+        ChunkRange {
+            plain: 0..40_000,
+            ..range.clone()
+        },
+        ChunkRange {
+            plain: std::ops::Range {
+                start: 20_000,
+                end: 0,
+            },
+            ..range.clone()
+        },
+        ChunkRange {
+            sealed: 0..u64::MAX,
+            ..range.clone()
+        },
+    ] {
+        assert_eq!(
+            opened.open(&made_up, &sealed, &mut out),
+            Err(OpenError::Authentication),
+            "{made_up:?}"
+        );
+    }
     *sealed.last_mut().unwrap() ^= 1;
     assert_eq!(
         opened.open(&range, &sealed, &mut out),

@@ -128,6 +128,11 @@ fn follows_the_symbolic_links_of_a_kubernetes_volume() {
     symlink("..2026_11_21", keys.join("..data")).unwrap();
     symlink("..data/key.pem", keys.join("key.pem")).unwrap();
     lab.decoder().run(&layer.blob).opened(&layer.plain);
+    // What the volume keeps behind the links is not its content: it may be yesterday's.
+    fs::remove_file(keys.join("key.pem")).unwrap();
+    lab.decoder()
+        .run(&layer.blob)
+        .refused(3, &["keys at hand: 0"], b"");
 }
 
 #[test]
