@@ -7,7 +7,7 @@ use sealift_oci::{Descriptor, Digest, Index, Platform};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::error::ImageError;
-use crate::outcome::{Outcome, Plan, PlannedLayer};
+use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::tree::{Node, Tree, rendered};
 use crate::work::{Stop, in_parallel, pump};
@@ -34,25 +34,16 @@ impl Copy<'_> {
     /// [`ImageError`] when the image cannot be read.
     pub fn plan(&self) -> Result<Plan, ImageError> {
         let tree = Tree::load(self.source, &self.platforms)?;
-        let layers = tree.images().into_iter().flat_map(|image| {
-            image
-                .manifest
-                .layers()
-                .iter()
-                .enumerate()
-                .map(|(index, layer)| PlannedLayer {
-                    platform: image.platform.clone(),
-                    index,
-                    digest: layer.digest().clone(),
-                    size: layer.size(),
-                    media_type: layer.media_type().clone(),
-                    action: action_of(layer),
-                })
-        });
-        Ok(Plan {
-            digest: tree.digest.clone(),
-            layers: layers.collect(),
-        })
+        let images = tree.images().into_iter();
+        let chosen: Vec<_> = images
+            .map(|image| {
+                (
+                    image,
+                    image.manifest.layers().iter().map(action_of).collect(),
+                )
+            })
+            .collect();
+        Ok(Plan::new(&tree, &chosen))
     }
 
     /// Moves blobs, then manifests, then the tag.

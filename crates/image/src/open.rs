@@ -10,7 +10,7 @@ use sealift_registry::{RawManifest, Sink, Source};
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
 use crate::error::ImageError;
 use crate::opening::{Identities, OpenedLayer, open_layer};
-use crate::outcome::{Outcome, Plan, PlannedLayer};
+use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
@@ -39,23 +39,7 @@ impl Open<'_> {
     /// [`ImageError`] when it would fail for a reason that shows without reading layers.
     pub fn plan(&self) -> Result<Plan, ImageError> {
         let tree = Tree::load(self.source, &self.selection.platforms)?;
-        let chosen = self.choose(&tree)?;
-        let layers = chosen.iter().flat_map(|(image, actions)| {
-            image.manifest.layers().iter().zip(actions).enumerate().map(
-                |(index, (layer, action))| PlannedLayer {
-                    platform: image.platform.clone(),
-                    index,
-                    digest: layer.digest().clone(),
-                    size: layer.size(),
-                    media_type: layer.media_type().clone(),
-                    action: *action,
-                },
-            )
-        });
-        Ok(Plan {
-            digest: tree.digest.clone(),
-            layers: layers.collect(),
-        })
+        Ok(Plan::new(&tree, &self.choose(&tree)?))
     }
 
     /// Opens the selected layers, writes blobs, then manifests, then the tag.

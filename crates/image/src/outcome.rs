@@ -1,6 +1,7 @@
 use sealift_oci::{Digest, MediaType, Platform};
 
 use crate::progress::Action;
+use crate::tree::{Image, Tree};
 
 /// What an operation would do.
 #[derive(Clone, Debug)]
@@ -9,6 +10,27 @@ pub struct Plan {
     pub digest: Digest,
     /// Every layer of every chosen image, in order.
     pub layers: Vec<PlannedLayer>,
+}
+
+impl Plan {
+    /// Lists what is done with every layer of the chosen images.
+    pub(crate) fn new(tree: &Tree, chosen: &[(&Image, Vec<Action>)]) -> Self {
+        let layers = chosen.iter().flat_map(|(image, actions)| {
+            let layers = image.manifest.layers().iter().zip(actions).enumerate();
+            layers.map(|(index, (layer, action))| PlannedLayer {
+                platform: image.platform.clone(),
+                index,
+                digest: layer.digest().clone(),
+                size: layer.size(),
+                media_type: layer.media_type().clone(),
+                action: *action,
+            })
+        });
+        Self {
+            digest: tree.digest.clone(),
+            layers: layers.collect(),
+        }
+    }
 }
 
 /// What would be done with one layer.

@@ -13,7 +13,7 @@ use sealift_registry::{RawManifest, Sink, Source};
 use crate::blob::{SealedBlob, seal_blob, sealed_annotations_len};
 use crate::copy::{copy_blob, entry_of, put_small, restarting, without};
 use crate::error::ImageError;
-use crate::outcome::{Outcome, Plan, PlannedLayer};
+use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
@@ -98,23 +98,7 @@ impl Seal<'_> {
     /// [`ImageError`] when it would fail for a reason that shows without reading layers.
     pub fn plan(&self) -> Result<Plan, ImageError> {
         let tree = Tree::load(self.source, &self.selection.platforms)?;
-        let images = self.choose(&tree)?;
-        let layers = images.iter().flat_map(|(image, actions)| {
-            image.manifest.layers().iter().zip(actions).enumerate().map(
-                |(index, (layer, action))| PlannedLayer {
-                    platform: image.platform.clone(),
-                    index,
-                    digest: layer.digest().clone(),
-                    size: layer.size(),
-                    media_type: layer.media_type().clone(),
-                    action: *action,
-                },
-            )
-        });
-        Ok(Plan {
-            digest: tree.digest.clone(),
-            layers: layers.collect(),
-        })
+        Ok(Plan::new(&tree, &self.choose(&tree)?))
     }
 
     /// Seals the selected layers, writes blobs, then manifests, then the tag.
