@@ -83,17 +83,10 @@ fn claims(job: &Job<'_, impl SecretSource + ?Sized>) -> Result<Claims, DecodeErr
         .and_then(|descriptor| descriptor.media_type.as_deref());
     let described = described.map(parse).transpose()?;
     let told = job.media_type.map(parse).transpose()?;
-    let media_type = match (described, told) {
-        (Some(described), Some(told)) if described.plain()? != told.plain()? => {
-            return Err(DecodeError::Open(OpenError::Disagreement {
-                what: Fact::MediaType,
-                one: Place::Descriptor,
-                other: Place::Runtime,
-            }));
-        }
-        (Some(media_type), _) | (None, Some(media_type)) => media_type,
-        (None, None) => return Err(DecodeError::NoMediaType),
-    };
+    if let (Some(described), Some(told)) = (&described, &told) {
+        same_type(&described.plain()?, &told.plain()?)?;
+    }
+    let media_type = described.or(told).ok_or(DecodeError::NoMediaType)?;
     let annotations = job
         .descriptor
         .and_then(|descriptor| descriptor.annotations.as_ref());
@@ -102,6 +95,18 @@ fn claims(job: &Job<'_, impl SecretSource + ?Sized>) -> Result<Claims, DecodeErr
         .flatten()
         .map(|(key, value)| (key.as_str(), value.as_str()));
     Ok(Claims::new(&media_type, annotations)?)
+}
+
+/// Compares the plain media type of a descriptor with what the runtime told: no cipher binds that of an ocicrypt layer.
+fn same_type(described: &MediaType, told: &MediaType) -> Result<(), OpenError> {
+    if described == told {
+        return Ok(());
+    }
+    Err(OpenError::Disagreement {
+        what: Fact::MediaType,
+        one: Place::Descriptor,
+        other: Place::Runtime,
+    })
 }
 
 /// Finds the layer key with what came along, or else with what manifests of the same layer say.
@@ -203,13 +208,14 @@ fn check(
     let mut hasher = Hasher::new(Algorithm::Sha256);
     fill(spool, first, source, buffer, |piece| hasher.update(piece))?;
     let digest = hasher.finish();
-    checked_by_store(job, &digest, first, spool, buffer)
+    checked_by_store(job, &claims.plain_type, &digest, first, spool, buffer)
         .map(|checked| (checked, digest.to_string().into()))
 }
 
 /// Tries what the manifests in the content store say about a ciphertext.
 fn checked_by_store(
     job: &Job<'_, impl SecretSource + ?Sized>,
+    told: &MediaType,
     digest: &Digest,
     first: &[u8],
     spool: &mut Spool,
@@ -224,7 +230,10 @@ fn checked_by_store(
     let mut refused = None;
     for description in job.store.descriptions(&id).unwrap_or_default() {
         let tried = Claims::new(description.media_type(), annotations(&description))
-            .and_then(|claims| CtrHmacLayer::new(&claims, first))
+            .and_then(|claims| {
+                same_type(&claims.plain_type, told)?;
+                CtrHmacLayer::new(&claims, first)
+            })
             .map_err(DecodeError::Open)
             .and_then(|mut sealed| {
                 let mut unchecked = sealed.unlock(job.keys, &context)?;
