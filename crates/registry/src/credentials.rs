@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,7 +59,9 @@ impl Credential {
 }
 
 /// The part of the process environment that logins depend on. This crate never reads the environment itself.
-#[derive(Clone, Debug, Default)]
+///
+/// Silent under `Debug`: the variables hold everything.
+#[derive(Clone, Default)]
 pub struct Environment {
     /// The user's home directory (`%USERPROFILE%` on Windows).
     pub home: Option<PathBuf>,
@@ -92,6 +95,12 @@ impl Environment {
 
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
     }
 }
 
@@ -521,6 +530,22 @@ mod tests {
         assert_eq!(proxies.https.as_deref(), Some("http://lower:1"));
         assert_eq!(proxies.http.as_deref(), Some("http://all:2"));
         assert_eq!(&*proxies.except, "a.io,10.0.0.0/8");
+    }
+
+    #[test]
+    fn nothing_secret_is_shown_by_debug() {
+        let mut credentials = Credentials::default();
+        let variables = &mut credentials.environment.variables;
+        variables.insert("HTTPS_PROXY".into(), "http://u:hunter2@p".into());
+        credentials.explicit = Some(Credential::new("me".into(), Secret::new("hunter2".into())));
+        let proxies = credentials.environment.proxies();
+        let options = crate::Options {
+            credentials,
+            proxies,
+            ..crate::Options::default()
+        };
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[tokio::test]

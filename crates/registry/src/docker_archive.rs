@@ -166,10 +166,13 @@ fn choose<'a>(images: &'a [Image], name: Option<&str>) -> Result<&'a Image, Stri
                 let mut tags = image.repo_tags.iter().flatten();
                 wanted.is_some() && tags.any(|tag| canonical(tag) == wanted)
             };
-            images
-                .iter()
-                .find(has)
-                .ok_or_else(|| format!("image `{name}` (there are: {})", tags()))
+            images.iter().find(has).ok_or_else(|| {
+                format!(
+                    "image `{}` (there are: {})",
+                    sealift_oci::json::excerpt(name),
+                    tags()
+                )
+            })
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::retry;
 use crate::tls::{Identify, Tls};
 
 /// Forward proxies, as `HTTP_PROXY` and its siblings describe them. Loopback is never proxied.
-#[derive(Clone, Debug, Default)]
+///
+/// Silent under `Debug`, because the URLs may hold passwords.
+#[derive(Clone, Default)]
 pub struct Proxies {
     /// For `http` URLs.
     pub http: Option<Box<str>>,
@@ -27,6 +29,12 @@ pub struct Proxies {
     pub https: Option<Box<str>>,
     /// Hosts, domains and networks that are reached directly, separated by commas.
     pub except: Box<str>,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proxies")
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sealift_oci::Digest;
 
@@ -117,7 +118,10 @@ impl Shared {
         let blobs = self.dir.join("blobs");
         fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
         let marker = self.dir.join(MARKER);
-        if !marker.exists() {
+        if marker.exists() {
+            remove_leftovers(&self.dir);
+            remove_leftovers(&blobs);
+        } else {
             let mut file = temporary(&self.dir)?;
             file.write_all(MARKER_CONTENT)
                 .map_err(Error::io("write", &marker))?;
@@ -198,9 +202,32 @@ impl Shared {
             .map_err(Error::io("write", &path))?;
         file.persist(&path)
             .map_err(|error| Error::io("write", &path)(error.error))?;
-        sync_folder(&self.dir)
+        sync_folder(&self.dir)?;
+        // The directory may be new. Its parent need not be readable for us, and then nothing can be done.
+        let _ = sync_folder(folder_of(&self.dir));
+        Ok(())
     }
 }
+
+/// Removes temporary files that a writer left behind when it was killed; nobody else's, and nobody minds a failure.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
+        let age = entry
+            .metadata()
+            .ok()
+            .and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        // One that is still written to is young.
+        if is_partial && age.is_some_and(|age| age > LEFTOVER_AGE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Returns whether a file may stand in a directory that another writer is just making a layout, or left half made.
 fn is_ours(name: &OsStr) -> bool {

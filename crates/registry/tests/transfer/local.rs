@@ -159,6 +159,30 @@ fn nothing_is_visible_before_the_end() {
 }
 
 #[test]
+fn what_a_killed_writer_left_is_removed_after_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    image(1).write_layout(folder.path(), "v1");
+    let partial = |name: &str, hours: u64| {
+        let path = folder.path().join("blobs").join(name);
+        let file = fs::File::create(&path).unwrap();
+        let age = std::time::Duration::from_secs(hours * 3600);
+        file.set_modified(std::time::SystemTime::now() - age)
+            .unwrap();
+        path
+    };
+    let old = partial(".sealift-partial-old", 25);
+    let young = partial(".sealift-partial-young", 23);
+    let foreign = partial("foreign", 25);
+    let transport = transport();
+    let sink = sink(&transport, &format!("oci:{}:v1", folder.path().display()));
+    write(&*sink, b"x").unwrap();
+    assert_eq!(
+        (old.exists(), young.exists(), foreign.exists()),
+        (false, true, true)
+    );
+}
+
+#[test]
 fn what_is_written_must_be_what_is_committed() {
     let folder = tempfile::tempdir().unwrap();
     let transport = transport();
