@@ -250,7 +250,9 @@ impl Draft for Outgoing {
             octets = later;
             // A chunk goes out when more follows; the last one closes the upload, so that small blobs go in one request.
             if self.buffer.len() == self.chunk_size && !octets.is_empty() {
-                let chunk = std::mem::take(&mut self.buffer).freeze();
+                // Long blobs come in full chunks, so the next buffer need not grow from nothing.
+                let next = BytesMut::with_capacity(self.chunk_size);
+                let chunk = std::mem::replace(&mut self.buffer, next).freeze();
                 self.order(Order::Chunk(chunk))?;
             }
         }
