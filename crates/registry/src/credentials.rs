@@ -496,6 +496,18 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
+    async fn a_helper_gets_the_given_environment_only() {
+        // Cargo sets this one for tests.
+        let script = "#!/bin/sh\necho \"{\\\"Username\\\":\\\"[$CARGO_PKG_NAME]\\\",\\\"Secret\\\":\\\"s\\\"}\"\n";
+        let (credential, _) = with_helper(script).await.unwrap().unwrap();
+        let Credential::Basic { username, .. } = credential else {
+            panic!("not basic");
+        };
+        assert_eq!(&*username, "[]");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
     async fn a_helper_may_know_nobody_but_must_not_fail() {
         let nobody = "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n";
         assert!(with_helper(nobody).await.unwrap().is_none());

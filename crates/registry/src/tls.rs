@@ -27,7 +27,7 @@ use crate::error::Error;
 pub struct Tls {
     /// Certificates in PEM, trusted beside the platform's authorities.
     pub authorities: Vec<PathBuf>,
-    /// Our own certificate. Shown to the registry only, never to the target of a redirect.
+    /// Our own certificate. Shown to the registry and the token service it names, never to the target of a redirect.
     pub client: Option<ClientCertificate>,
 }
 

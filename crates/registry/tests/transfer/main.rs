@@ -4,5 +4,6 @@
 mod docker_registry;
 mod lab;
 mod local;
+mod login;
 mod pull;
 mod push;

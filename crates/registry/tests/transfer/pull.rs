@@ -8,27 +8,27 @@ use sealift_registry::{ClientCertificate, Credential, Options, Secret, Tls, Tran
 use sealift_testkit::image::{Format, Image, ImageBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
-    Auth, Bearer, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry, Support,
+    Auth, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry, Support,
     Tls as ServedTls, tls,
 };
 
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     ImageBuilder::new(Format::Oci)
         .layer(Layer::new(Tar::new().file("a", b"content"), Packing::Gzip))
         .build()
 }
 
-fn serving(serving: Serving) -> RunningRegistry {
+pub(crate) fn serving(serving: Serving) -> RunningRegistry {
     let registry = Registry::start(serving);
     image().push(&registry, "demo/app", "v1");
     registry
 }
 
-fn reference(registry: &RunningRegistry) -> String {
+pub(crate) fn reference(registry: &RunningRegistry) -> String {
     format!("docker://{}/demo/app:v1", registry.host())
 }
 
-fn with_login(user: &str, password: &str) -> Options {
+pub(crate) fn with_login(user: &str, password: &str) -> Options {
     let mut options = options();
     options.credentials.explicit = Some(Credential::new(user.into(), Secret::new(password.into())));
     options
@@ -446,218 +446,52 @@ fn redirects_come_to_an_end_and_keep_their_secrets() {
 }
 
 #[test]
-fn basic_credentials_are_sent_once_they_are_asked_for() {
-    let registry = serving(Serving {
-        auth: Auth::Basic {
-            user: "me".into(),
-            password: "p:w".into(),
-        },
-        ..Serving::default()
-    });
-    let transport = Transport::new(with_login("me", "p:w")).unwrap();
-    let source_of = |transport: &Transport| source(transport, &reference(&registry)).root();
-    assert_eq!(source_of(&transport).unwrap().bytes, image().bytes());
-    assert_eq!(source_of(&transport).unwrap().bytes, image().bytes());
-    let lines: Vec<_> = registry
-        .log()
-        .iter()
-        .map(|entry| entry.status.unwrap())
-        .collect();
-    assert_eq!(lines, [401, 200, 200]);
-    let wrong = Transport::new(with_login("me", "other")).unwrap();
-    assert_eq!(
-        told(&source_of(&wrong).unwrap_err(), &registry.host()),
-        "GET HOST/v2/demo/app/manifests/v1 needs credentials: user `me` from the given credentials did not suffice: \
-         UNAUTHORIZED: unauthorized"
-    );
-    let nobody = crate::lab::transport();
-    assert_eq!(
-        told(&source_of(&nobody).unwrap_err(), &registry.host()),
-        "HOST/demo/app needs credentials: no credentials for HOST were found"
-    );
-}
-
-fn bearer(bearer: Bearer) -> RunningRegistry {
-    serving(Serving {
-        auth: Auth::Bearer(bearer),
-        ..Serving::default()
-    })
-}
-
-#[test]
-fn tokens_are_fetched_once_and_kept() {
-    let registry = bearer(Bearer {
-        credentials: Some(("me".into(), "pw".into())),
-        ..Bearer::default()
-    });
-    let transport = Transport::new(with_login("me", "pw")).unwrap();
-    let source = source(&transport, &reference(&registry));
-    for _ in 0..3 {
-        assert_eq!(source.root().unwrap().bytes, image().bytes());
-    }
-    assert_eq!(registry.count(Operation::Token), 1);
-    assert_eq!(registry.count(Operation::GetManifest), 4);
-}
-
-#[test]
-fn many_threads_share_one_token() {
-    let registry = bearer(Bearer::default());
-    let transport = transport();
-    let source = source(&transport, &reference(&registry));
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| source.root().unwrap());
-        }
-    });
-    assert_eq!(registry.count(Operation::Token), 1);
-}
-
-#[test]
-fn a_token_that_dies_is_replaced_once() {
-    let registry = bearer(Bearer {
-        uses: 1,
-        ..Bearer::default()
-    });
-    let transport = transport();
-    let source = source(&transport, &reference(&registry));
-    for _ in 0..3 {
-        assert_eq!(source.root().unwrap().bytes, image().bytes());
-    }
-    assert_eq!(registry.count(Operation::Token), 3);
-}
-
-#[test]
-fn a_token_is_renewed_before_it_expires() {
-    let registry = bearer(Bearer {
-        expires_in: Some(1),
-        ..Bearer::default()
-    });
-    let transport = transport();
-    let source = source(&transport, &reference(&registry));
-    source.root().unwrap();
-    std::thread::sleep(Duration::from_millis(900));
-    source.root().unwrap();
-    assert_eq!(registry.count(Operation::Token), 2);
-    // One refusal at the very beginning, none for an old token.
-    assert_eq!(
-        registry
-            .log()
-            .iter()
-            .filter(|entry| entry.status == Some(401))
-            .count(),
-        1
-    );
-}
-
-#[test]
-fn an_identity_token_is_exchanged() {
-    let registry = bearer(Bearer {
-        refresh_token: Some("R".into()),
-        ..Bearer::default()
-    });
-    let transport = Transport::new(with_login("<token>", "R")).unwrap();
-    assert_eq!(
-        source(&transport, &reference(&registry))
-            .root()
-            .unwrap()
-            .bytes,
-        image().bytes()
-    );
-    let log = registry.log();
-    let token = log
-        .iter()
-        .find(|entry| entry.operation == Operation::Token)
-        .unwrap();
-    assert_eq!((token.method.as_str(), token.query.as_str()), ("POST", ""));
-}
-
-#[test]
-fn a_refused_token_names_the_login_not_the_secret() {
-    let registry = bearer(Bearer {
-        credentials: Some(("me".into(), "pw".into())),
-        ..Bearer::default()
-    });
-    let transport = Transport::new(with_login("me", "wrong-secret")).unwrap();
-    let error = source(&transport, &reference(&registry))
-        .root()
-        .unwrap_err();
-    assert_eq!(
-        told(&error, &registry.host()),
-        "HOST/demo/app needs credentials: GET HOST/token: the registry answered 401: UNAUTHORIZED: unauthorized"
-    );
-}
-
-#[test]
-fn credentials_do_not_go_to_a_realm_without_https() {
-    let registry = bearer(Bearer {
-        realm: Some("http://registry.example/token?x=secret".into()),
-        ..Bearer::default()
-    });
-    let transport = Transport::new(with_login("me", "pw")).unwrap();
-    let error = source(&transport, &reference(&registry))
-        .root()
-        .unwrap_err();
-    assert_eq!(
-        told(&error, &registry.host()),
-        "realm `registry.example/token` of HOST is malformed: credentials are not sent there without https"
-    );
-}
-
-#[test]
-fn a_token_that_is_too_long_or_broken_is_refused() {
-    for (effect, message) in [
-        (Effect::Blanks(2 << 20), "it is too long"),
-        (
-            Effect::Body(b"{".to_vec()),
-            "it is not JSON of the token protocol",
-        ),
-        (Effect::Body(b"{}".to_vec()), "there is none in the answer"),
-    ] {
-        let registry = bearer(Bearer::default());
-        registry.set_fault(Fault::on(Operation::Token, effect));
-        let transport = transport();
-        let error = source(&transport, &reference(&registry))
-            .root()
-            .unwrap_err();
-        assert_eq!(
-            told(&error, &registry.host()),
-            format!("token from HOST/token is malformed: {message}")
-        );
-    }
-}
-
-#[test]
-fn a_busy_token_service_is_asked_again() {
-    let registry = bearer(Bearer::default());
-    registry.set_fault(Fault::on(Operation::Token, Effect::status(503)).times(2));
-    let transport = transport();
-    assert_eq!(
-        source(&transport, &reference(&registry))
-            .root()
-            .unwrap()
-            .bytes,
-        image().bytes()
-    );
-    assert_eq!(registry.count(Operation::Token), 3);
-}
-
-#[test]
-fn an_unknown_scheme_is_named() {
-    let registry = serving(Serving::default());
-    let refusal = Effect::Answer {
-        status: 401,
-        headers: vec![("WWW-Authenticate".into(), "Negotiate abc=".into())],
-        body: Vec::new(),
+fn a_redirect_leaves_neither_https_nor_shows_it_our_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
     };
-    registry.set_fault(Fault::new(refusal));
-    let transport = transport();
-    let error = source(&transport, &reference(&registry))
-        .root()
-        .unwrap_err();
-    assert_eq!(
-        told(&error, &registry.host()),
-        "HOST wants to authenticate by `Negotiate`, which is not supported; Basic and Bearer are"
-    );
+    let mut options = options();
+    options.tls = Tls {
+        authorities: vec![file("ca.pem", tls::CA)],
+        client: Some(ClientCertificate {
+            chain: file("client.pem", tls::CLIENT),
+            key: file("client.key", tls::CLIENT_KEY),
+        }),
+    };
+    let transport = Transport::new(options).unwrap();
+    let blob = noise(7, 1000);
+    let redirected = |storage: ServedTls| {
+        let elsewhere = Registry::start(Serving {
+            tls: storage,
+            ..Serving::default()
+        });
+        let url = elsewhere.put_file("/storage/blob", &blob);
+        let registry = Registry::start(Serving {
+            tls: ServedTls::Mutual,
+            ..Serving::default()
+        });
+        registry.put_blob("demo/app", &blob);
+        registry.set_fault(Fault::on(Operation::GetBlob, Effect::Redirect(url)).always());
+        let outcome = read(
+            &*source(&transport, &reference(&registry)),
+            &descriptor(&blob),
+        );
+        let outcome = outcome
+            .map(|octets| octets == blob)
+            .map_err(|error| told(&error, &registry.host()));
+        (outcome, elsewhere.count(Operation::File))
+    };
+    assert_eq!(redirected(ServedTls::On), (Ok(true), 1));
+    let digest = descriptor(&blob).digest().to_string();
+    let left =
+        format!("redirect from HOST/v2/demo/app/blobs/{digest} is malformed: it leaves https");
+    assert_eq!(redirected(ServedTls::Off), (Err(left), 0));
+    let (outcome, count) = redirected(ServedTls::Mutual);
+    assert!(outcome.unwrap_err().contains(" failed (attempt "));
+    assert_eq!(count, 0);
 }
 
 #[test]
