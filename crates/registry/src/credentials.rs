@@ -87,8 +87,16 @@ impl Environment {
     }
 
     fn text(&self, name: &str) -> Option<&OsStr> {
-        self.variables
-            .get(OsStr::new(name))
+        // Windows does not tell `Path` from `PATH`.
+        let same = |other: &OsString| cfg!(windows) && other.eq_ignore_ascii_case(name);
+        let exact = self.variables.get(OsStr::new(name));
+        exact
+            .or_else(|| {
+                self.variables
+                    .iter()
+                    .find(|(other, _)| same(other))
+                    .map(|(_, value)| value)
+            })
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
     }

@@ -64,7 +64,8 @@ impl Download {
             };
             let chunk = match answer.chunk().await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) if self.offset == self.size && self.skip == 0 => return Ok(None),
+                // A connection that breaks behind the last octet has broken nothing.
+                Ok(None) | Err(_) if self.offset == self.size && self.skip == 0 => return Ok(None),
                 // A body without announced length ends the same way whether it is complete or cut.
                 Ok(None) => {
                     let failure = Failure::Transport(std::sync::Arc::new(cut()));

@@ -169,6 +169,15 @@ impl Http {
                 )
                 .into());
             }
+            // Such a body may be a refresh token; where it goes is for the one who was asked to serve it.
+            let has_body = call.body.as_ref().is_some_and(|body| !body.is_empty());
+            if call.method == Method::POST && has_body && !same_origin(&next, &url) {
+                return Err(Error::malformed(
+                    format!("redirect from {}", place(&url)),
+                    "it would carry what was posted to another host",
+                )
+                .into());
+            }
             url = next;
         }
         let reason = format!("there are more than {MAX_REDIRECTS}");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sealift_oci::Digest;
+use sealift_oci::{Digest, Hasher};
 
 use crate::client::manifest_what;
 use crate::error::{Error, Mismatch};
@@ -34,6 +34,8 @@ struct Shared {
     dir: PathBuf,
     /// Folders with new blobs whose names have not been synced.
     dirty: Mutex<BTreeSet<PathBuf>>,
+    /// Blobs that were there already and have been read whole.
+    sound: Mutex<BTreeSet<Digest>>,
 }
 
 impl LayoutSink {
@@ -66,6 +68,7 @@ impl LayoutSink {
             shared: Arc::new(Shared {
                 dir: dir.to_owned(),
                 dirty: Mutex::default(),
+                sound: Mutex::default(),
             }),
             name,
         })
@@ -141,10 +144,42 @@ impl Shared {
     fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let path = self.dir.join(blob_name(digest));
         match fs::metadata(&path) {
-            Ok(metadata) => Ok(metadata.is_file() && metadata.len() == size),
+            Ok(metadata) if metadata.is_file() && metadata.len() == size => {
+                self.is_sound(&path, digest)
+            }
+            Ok(_) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Error::io("open", &path)(error)),
         }
+    }
+
+    /// Returns whether a blob that is there has its digest: another writer may have crashed over it. Read once per run.
+    fn is_sound(&self, path: &Path, digest: &Digest) -> Result<bool, Error> {
+        if self
+            .sound
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(digest)
+        {
+            return Ok(true);
+        }
+        let mut file = File::open(path).map_err(Error::io("open", path))?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            match io::Read::read(&mut file, &mut piece).map_err(Error::io("read", path))? {
+                0 => break,
+                read => hasher.update(piece.get(..read).unwrap_or_default()),
+            }
+        }
+        let sound = hasher.finish() == *digest;
+        if sound {
+            self.sound
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(digest.clone());
+        }
+        Ok(sound)
     }
 
     fn keep(&self, spool: Spool, digest: &Digest, size: u64) -> Result<(), Error> {
@@ -174,7 +209,8 @@ impl Shared {
         let lock = self.dir.join(LOCK);
         let locked = File::options()
             .read(true)
-            .write(cfg!(windows))
+            // Network file systems lock only what is open for writing.
+            .write(true)
             .create(cfg!(windows))
             .open(&lock)
             .map_err(Error::io("open", &lock))?;

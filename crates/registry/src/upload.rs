@@ -202,7 +202,17 @@ impl Upload {
                     })?,
                     None => end,
                 };
-                self.acknowledge(accepted, end, &call).map_err(named)
+                let before = self.acknowledged;
+                self.acknowledge(accepted, end, &call).map_err(named)?;
+                if self.acknowledged > before {
+                    return Ok(());
+                }
+                // Said to be accepted, and nothing arrived: counts as a failure, or this would go on for ever.
+                let failure = Failure::Status {
+                    status: answer.status(),
+                    detail: "but took nothing of the chunk".into(),
+                };
+                Err((Setback::transient(failure), call))
             }
             413 if self.piece > SMALL_PIECE => {
                 self.piece = SMALL_PIECE;

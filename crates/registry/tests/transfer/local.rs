@@ -557,3 +557,18 @@ fn a_full_disk_leaves_nothing_visible() {
     assert!(!folder.path().join("layout/index.json").exists());
     assert!(!folder.path().join("archive.tar").exists());
 }
+
+#[test]
+fn a_damaged_blob_of_the_right_length_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("layout");
+    let transport = transport();
+    let digest = Digest::sha256(b"content");
+    let reference = format!("oci:{}:v1", place.display());
+    let sink = sink(&transport, &reference);
+    write(&*sink, b"content").unwrap();
+    std::fs::write(place.join("blobs/sha256").join(digest.hex()), b"zeroes!").unwrap();
+    assert!(!sink.has_blob(&digest, 7).unwrap());
+    write(&*sink, b"content").unwrap();
+    assert!(sink.has_blob(&digest, 7).unwrap());
+}

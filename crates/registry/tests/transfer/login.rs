@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sealift_registry::Transport;
 use sealift_testkit::registry::{
-    Auth, Bearer, Effect, Fault, Operation, Options as Serving, RunningRegistry,
+    Auth, Bearer, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry,
 };
 
 use crate::lab::{source, told, transport};
@@ -223,4 +223,26 @@ fn an_unknown_scheme_is_named() {
         told(&error, &registry.host()),
         "HOST wants to authenticate by `Negotiate`, which is not supported; Basic and Bearer are"
     );
+}
+
+#[test]
+fn a_refresh_token_does_not_follow_a_redirect_to_another_host() {
+    let elsewhere = Registry::start(Serving::default());
+    let registry = bearer(Bearer {
+        refresh_token: Some("R".into()),
+        ..Bearer::default()
+    });
+    registry.set_fault(
+        Fault::on(
+            Operation::Token,
+            Effect::Redirect(format!("{}/token", elsewhere.url())),
+        )
+        .always(),
+    );
+    let transport = Transport::new(with_login("<token>", "R")).unwrap();
+    let error = source(&transport, &reference(&registry))
+        .root()
+        .unwrap_err();
+    assert!(error.to_string().contains("redirect"), "{error}");
+    assert!(elsewhere.log().is_empty());
 }

@@ -455,3 +455,12 @@ fn a_manifest_the_registry_refuses_is_an_error_with_its_reason() {
     let message = told(&error, &registry.host());
     assert!(message.contains("MANIFEST_BLOB_UNKNOWN"), "{message}");
 }
+
+#[test]
+fn a_registry_that_takes_nothing_is_given_up() {
+    let nothing = Effect::SetHeader("Range".into(), "0-0".into());
+    let registry = with(Fault::on(Operation::PatchUpload, nothing).always());
+    // The registry appends all the same, so what it says of its state contradicts what it answered.
+    push(&registry, &noise(3, LONG)).unwrap_err();
+    assert!(registry.count(Operation::PatchUpload) < 20);
+}
