@@ -567,7 +567,7 @@ fn a_damaged_blob_of_the_right_length_is_not_there() {
     let reference = format!("oci:{}:v1", place.display());
     let sink = sink(&transport, &reference);
     write(&*sink, b"content").unwrap();
-    std::fs::write(place.join("blobs/sha256").join(digest.hex()), b"zeroes!").unwrap();
+    fs::write(place.join("blobs/sha256").join(digest.hex()), b"zeroes!").unwrap();
     assert!(!sink.has_blob(&digest, 7).unwrap());
     write(&*sink, b"content").unwrap();
     assert!(sink.has_blob(&digest, 7).unwrap());
