@@ -51,6 +51,13 @@ impl Wraps {
                         scheme: scheme.clone(),
                         element,
                     })?,
+                    // Faults take memory too, and there is no end of provider names.
+                    Err(_) if wraps.elements.len() + wraps.faults.len() >= Self::MAX => {
+                        return Err(FormatError::TooMuch {
+                            what: "wrapped keys",
+                            limit: Self::MAX,
+                        });
+                    }
                     Err(fault) => wraps.faults.push(fault),
                 }
             }
@@ -118,6 +125,19 @@ impl Wraps {
         }
         self.faults.extend(faults);
         self.faults.truncate(Self::MAX);
+    }
+
+    /// Copies all elements but those in `others`, and the faults.
+    pub(crate) fn without(&self, others: &[WrappedKey]) -> Self {
+        Self {
+            elements: self
+                .elements
+                .iter()
+                .filter(|wrap| !others.contains(wrap))
+                .cloned()
+                .collect(),
+            faults: self.faults.clone(),
+        }
     }
 
     /// Borrows the elements in order.
@@ -190,6 +210,16 @@ impl Recipients {
     /// Forgets whom `wrap` was for.
     pub fn forget(&mut self, wrap: &WrappedKey) {
         self.0.shift_remove(&element_id(wrap));
+    }
+
+    /// Appends what `others` tell about recipients of whom nothing is told yet, up to [`Wraps::MAX`] in all.
+    pub fn append_what_fits(&mut self, others: &Self) {
+        for (id, note) in &others.0 {
+            if self.0.len() >= Wraps::MAX {
+                return;
+            }
+            self.0.entry(id.clone()).or_insert_with(|| note.clone());
+        }
     }
 
     /// Returns what is told about the recipient of `wrap`.

@@ -1,6 +1,7 @@
-use sealift_keywrap::{LayerSecret, WrapContext};
+use sealift_keywrap::{LayerSecret, WrapContext, WrappedKey};
 use sealift_oci::{Digest, Hasher};
 
+use crate::annotations::Wraps;
 use crate::chunked::{AuthenticatedExtent, Commitment, Extent, MessageKey, MessageOpener, Salt};
 use crate::claims::Claims;
 use crate::error::{Fact, FormatError, OpenError, Place};
@@ -14,11 +15,12 @@ use crate::unlock::{SecretSource, Trial, unlock};
 /// A layer of the default format before a key has been found for it.
 #[derive(Debug)]
 pub struct ChunkedLayer {
-    header: Header,
+    header: Box<Header>,
     salt: Salt,
     commitment: Commitment,
     first_chunk: u64,
     backlog: Vec<u8>,
+    tried: Vec<WrappedKey>,
 }
 
 impl ChunkedLayer {
@@ -33,11 +35,12 @@ impl ChunkedLayer {
             return Err(differs(Fact::Commitment, Place::Header, Place::Message));
         }
         Ok(Self {
-            header,
+            header: Box::new(header),
             salt,
             commitment,
             first_chunk,
             backlog,
+            tried: Vec::new(),
         })
     }
 
@@ -62,7 +65,8 @@ impl ChunkedLayer {
     /// Finds a key among the wrapped keys of `claims`, then of the header.
     ///
     /// A key that commits to something else is not an error as long as another one fits. May be called again with
-    /// further claims: those of other manifests that name the same commitment.
+    /// further claims, those of other manifests that name the same commitment; wrapped keys that have been tried in vain are
+    /// not tried again.
     ///
     /// # Errors
     /// [`OpenError::Disagreement`] between claims, header and message; [`OpenError::NoKey`] with a report;
@@ -73,7 +77,10 @@ impl ChunkedLayer {
         source: &(impl SecretSource + ?Sized),
         context: &WrapContext<'_>,
     ) -> Result<LayerOpener, OpenError> {
-        let unlocked = self.keys(claims, source, context)?;
+        let wraps = self.untried(claims)?;
+        let unlocked = self
+            .keys(claims, &wraps, source, context)
+            .inspect_err(|_| self.tried.extend_from_slice(wraps.as_slice()))?;
         Ok(LayerOpener {
             message: MessageOpener::new(unlocked.message),
             backlog: std::mem::take(&mut self.backlog),
@@ -96,15 +103,13 @@ impl ChunkedLayer {
         extent: Extent,
         last_chunk: &[u8],
     ) -> Result<AuthenticatedExtent, OpenError> {
-        extent.authenticate(self.keys(claims, source, context)?.message, last_chunk)
+        let wraps = self.untried(claims)?;
+        let unlocked = self.keys(claims, &wraps, source, context)?;
+        extent.authenticate(unlocked.message, last_chunk)
     }
 
-    fn keys(
-        &self,
-        claims: &Claims,
-        source: &(impl SecretSource + ?Sized),
-        context: &WrapContext<'_>,
-    ) -> Result<Unlocked, OpenError> {
+    /// Lists the wrapped keys of claims that agree with the blob, and then of the header.
+    fn untried(&self, claims: &Claims) -> Result<Wraps, OpenError> {
         match claims.public {
             Some(PublicOptions::CtrHmac { .. }) => {
                 return Err(differs(Fact::Cipher, Place::Descriptor, Place::Message));
@@ -117,12 +122,22 @@ impl ChunkedLayer {
         if claims.plain_type != self.header.media_type {
             return Err(differs(Fact::MediaType, Place::Descriptor, Place::Header));
         }
-        let mut wraps = claims.wraps.clone();
-        wraps.append_what_fits(&self.header.wraps);
+        let mut wraps = claims.wraps.without(&self.tried);
+        wraps.append_what_fits(&self.header.wraps.without(&self.tried));
+        Ok(wraps)
+    }
+
+    fn keys(
+        &self,
+        claims: &Claims,
+        wraps: &Wraps,
+        source: &(impl SecretSource + ?Sized),
+        context: &WrapContext<'_>,
+    ) -> Result<Unlocked, OpenError> {
         let layer = self.commitment.to_string();
         unlock(
             source,
-            &wraps,
+            wraps,
             &claims.recipients,
             Some(&layer),
             context,

@@ -1,6 +1,8 @@
 //! The formats against data that this crate did not write, and what the vectors cannot show.
 
 #[cfg(test)]
+mod descriptions;
+#[cfg(test)]
 mod ocicrypt;
 #[cfg(test)]
 mod ranges;

@@ -125,6 +125,13 @@ fn counts_elements_per_scheme_and_in_all() {
         Wraps::from_annotations(annotations),
         too_many("wrapped keys")
     );
+    let faults = ["%"; 64].join(",");
+    let annotations = keys.iter().map(|key| (key.as_str(), faults.as_str()));
+    assert_eq!(
+        Wraps::from_annotations(annotations),
+        too_many("wrapped keys"),
+        "faults count too"
+    );
 
     let mut full = Wraps::from_annotations([(JWE, list(64).as_str())]).unwrap();
     assert_eq!(full.push(wrap(Scheme::Jwe, b"0")), Ok(()), "there already");
