@@ -4,12 +4,12 @@ use std::path::Path;
 use sealift_keywrap::WrapContext;
 use sealift_layer::{
     Checked, ChunkedLayer, Claims, CtrHmacLayer, Fact, FirstOctets, Intake, LayerId, LayerOpener,
-    OpenError, Place, Release, SecretSource, Start, Unchecked,
+    OpenError, Place, Release, SecretSource, Start, Unchecked, Wraps,
 };
 use sealift_oci::json::excerpt;
-use sealift_oci::{Algorithm, Digest, Hasher, MediaType};
+use sealift_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
 
-use crate::content_store::{ContentStore, annotations};
+use crate::content_store::{ContentStore, Descriptions, annotations};
 use crate::error::DecodeError;
 use crate::payload::LayerDescriptor;
 use crate::spool::{Spool, read};
@@ -55,7 +55,7 @@ pub fn decode(
         }
         Start::CtrHmac(first) => {
             let mut spool = Spool::new(job.spool);
-            let (checked, digest) = check(job, claims, &first, source, &mut spool, &mut buffer)?;
+            let (checked, digest) = check(job, &claims, &first, source, &mut spool, &mut buffer)?;
             replay(&checked, &mut spool, sink, &mut buffer).map_err(|error| name(error, digest))
         }
     }
@@ -119,28 +119,62 @@ fn unlock(
     let id = LayerId::Commitment(*layer.commitment());
     let mut refused = match layer.unlock(claims, job.keys, &context) {
         Ok(opener) => return Ok(opener),
-        Err(error @ (OpenError::NoKey { .. } | OpenError::Authentication)) => error,
+        Err(error) if may_have_other_recipients(&error) => error,
         Err(error) => return Err(DecodeError::of_layer(id, error)),
     };
     // Recipients may have been added by a manifest that this runtime does not tell about.
-    for description in job.store.descriptions(&id).unwrap_or_default() {
-        let Ok(further) = Claims::new(description.media_type(), annotations(&description)) else {
-            continue;
-        };
-        match layer.unlock(&further, job.keys, &context) {
-            Ok(opener) => return Ok(opener),
-            Err(error) if seen(&error) > seen(&refused) => refused = error,
-            Err(_) => {}
+    let Descriptions { entries, fault } = job.store.descriptions(&id);
+    let mut further = Claims {
+        wraps: Wraps::default(),
+        ..claims.clone()
+    };
+    for description in &entries {
+        let described = Claims::new(description.media_type(), annotations(description));
+        if let Ok(described) = described
+            && described.plain_type == claims.plain_type
+        {
+            further.wraps.append_what_fits(&described.wraps);
+            further.recipients.append_what_fits(&described.recipients);
         }
     }
-    Err(DecodeError::of_layer(id, refused))
+    if !further.wraps.is_empty() {
+        match layer.unlock(&further, job.keys, &context) {
+            Ok(opener) => return Ok(opener),
+            Err(error) => refused = more_telling(refused, error),
+        }
+    }
+    Err(match (refused, fault) {
+        (refused @ OpenError::NoKey { .. }, Some(fault)) => DecodeError::NoKeyAndStore {
+            source: refused,
+            fault,
+        },
+        (refused, _) => DecodeError::of_layer(id, refused),
+    })
 }
 
-/// How many wrapped keys an error speaks of: the one that speaks of most tells people most.
-fn seen(error: &OpenError) -> usize {
-    match error {
-        OpenError::NoKey { report, .. } => report.seen.len(),
-        _ => usize::MAX,
+/// Tells errors that are about the wrapped keys at hand from those about the layer.
+fn may_have_other_recipients(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::NoKey { .. }
+            | OpenError::Authentication
+            | OpenError::Malformed {
+                place: Place::PrivateOptions,
+                ..
+            }
+    )
+}
+
+/// Joins what two searches among different wrapped keys ended with; other people's manifests never make it say less.
+fn more_telling(one: OpenError, other: OpenError) -> OpenError {
+    match (one, other) {
+        (OpenError::NoKey { layer, mut report }, OpenError::NoKey { report: more, .. }) => {
+            report.seen.extend(more.seen);
+            report.faults.extend(more.faults);
+            OpenError::NoKey { layer, report }
+        }
+        (OpenError::NoKey { .. }, OpenError::Authentication) => OpenError::Authentication,
+        (one, _) => one,
     }
 }
 
@@ -177,7 +211,7 @@ fn stream(
 /// Spools an ocicrypt layer and finds the key that authenticates it.
 fn check(
     job: &Job<'_, impl SecretSource + ?Sized>,
-    claims: Claims,
+    claims: &Claims,
     first: &[u8],
     source: &mut impl Read,
     spool: &mut Spool,
@@ -195,7 +229,7 @@ fn check(
             ..WrapContext::default()
         };
         let named = |error| DecodeError::of_layer(layer, error);
-        let mut sealed = CtrHmacLayer::new(&claims, first).map_err(named)?;
+        let mut sealed = CtrHmacLayer::new(claims, first).map_err(named)?;
         let mut unchecked = sealed.unlock(job.keys, &context).map_err(named)?;
         fill(spool, first, source, buffer, |piece| {
             unchecked.update(piece)
@@ -227,40 +261,57 @@ fn checked_by_store(
         ..WrapContext::default()
     };
     let id = LayerId::Ciphertext(digest.clone());
+    let Descriptions { entries, fault } = job.store.descriptions(&id);
+    let mut sealed: Option<CtrHmacLayer> = None;
     let mut refused = None;
-    for description in job.store.descriptions(&id).unwrap_or_default() {
-        let tried = Claims::new(description.media_type(), annotations(&description))
-            .and_then(|claims| {
-                same_type(&claims.plain_type, told)?;
-                CtrHmacLayer::new(&claims, first)
-            })
-            .map_err(DecodeError::Open)
-            .and_then(|mut sealed| {
-                let mut unchecked = sealed.unlock(job.keys, &context)?;
-                spool.replay(buffer, |piece| {
-                    unchecked.update(piece);
-                    Ok(())
-                })?;
-                first_that_fits(unchecked, &mut sealed, job.keys, &context, spool, buffer)
-            });
-        match tried {
-            Ok(checked) => return Ok(checked),
+    for description in &entries {
+        match described(description, told, first) {
+            Ok(layer) => match &mut sealed {
+                Some(sealed) => sealed.join(&layer),
+                None => sealed = Some(layer),
+            },
             Err(error) => {
                 refused.get_or_insert(error);
             }
         }
     }
+    if let Some(mut sealed) = sealed {
+        let named = |error| name(error, digest);
+        let mut unchecked = sealed
+            .unlock(job.keys, &context)
+            .map_err(|error| DecodeError::of_layer(digest, error))?;
+        spool
+            .replay(buffer, |piece| {
+                unchecked.update(piece);
+                Ok(())
+            })
+            .map_err(named)?;
+        return first_that_fits(unchecked, &mut sealed, job.keys, &context, spool, buffer)
+            .map_err(named);
+    }
     let begins = FirstOctets::of(first);
     Err(match refused {
-        Some(error) => name(error, digest),
+        Some(error) => DecodeError::of_layer(digest, error),
         None if begins.format().is_some() => {
             DecodeError::of_layer(digest, OpenError::NotSealed { first: begins })
         }
         None => DecodeError::NoDescription {
             digest: digest.clone(),
             store: job.store.root().to_owned(),
+            fault,
         },
     })
+}
+
+/// Takes what a manifest says about an ocicrypt layer that the runtime said to be of type `told`.
+fn described(
+    description: &Descriptor,
+    told: &MediaType,
+    first: &[u8],
+) -> Result<CtrHmacLayer, OpenError> {
+    let claims = Claims::new(description.media_type(), annotations(description))?;
+    same_type(&claims.plain_type, told)?;
+    CtrHmacLayer::new(&claims, first)
 }
 
 /// Ends the tag of the first key; while it differs, goes on with further keys over the spooled ciphertext.

@@ -24,6 +24,15 @@ pub enum DecodeError {
         source: OpenError,
     },
 
+    /// No key fits the wrapped keys at hand, and containerd's content store could not be searched for others.
+    #[error("{source}; not all of containerd's content store was read: {fault}")]
+    NoKeyAndStore {
+        /// [`OpenError::NoKey`].
+        source: OpenError,
+        /// Why the content store was not read to its end.
+        fault: io::Error,
+    },
+
     /// Nothing says how the layer is sealed: neither the blob, nor a payload, nor the content store.
     #[error(
         "layer {digest} does not describe itself, containerd sent no description, and there is none in {}",
@@ -34,6 +43,9 @@ pub enum DecodeError {
         digest: Digest,
         /// Where it was looked for.
         store: PathBuf,
+        /// Why not everything there could be read, unless it could.
+        #[source]
+        fault: Option<io::Error>,
     },
 
     /// The payload is not what containerd sends.
@@ -81,6 +93,7 @@ impl DecodeError {
                 _ => 4,
             },
             Self::MediaType(_) | Self::Payload(_) => 4,
+            Self::NoKeyAndStore { .. } => 3,
             Self::NoDescription { .. } => 7,
             Self::NoMediaType => 2,
             Self::Read(_)
@@ -109,6 +122,14 @@ impl DecodeError {
             Self::Spool(_) => Some("--spool-dir names a folder with room for the layer"),
             _ => None,
         }
+    }
+
+    /// Returns whether another private key may help.
+    pub fn is_no_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Open(OpenError::NoKey { .. }) | Self::NoKeyAndStore { .. }
+        )
     }
 
     pub(crate) fn of_layer(layer: impl ToString, source: OpenError) -> Self {

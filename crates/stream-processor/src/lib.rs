@@ -14,7 +14,7 @@ mod key_folder;
 mod payload;
 mod spool;
 
-pub use content_store::ContentStore;
+pub use content_store::{ContentStore, Descriptions};
 pub use decode::{Job, decode};
 pub use error::DecodeError;
 pub use key_folder::{Keys, MAX_FOLDER_DEPTH, MAX_FOLDER_ENTRIES};

@@ -11,7 +11,6 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use sealift_layer::OpenError;
 use sealift_stream_processor::{ContentStore, DecodeError, Job, Keys, Payload, decode};
 
 use crate::args::Args;
@@ -97,7 +96,7 @@ fn message(error: &DecodeError, keys: &Keys) -> String {
         }
         cause = error.source();
     }
-    if matches!(error, DecodeError::Open(OpenError::NoKey { .. })) {
+    if error.is_no_key() {
         line.push_str("; keys at hand: ");
         line.push_str(&keys.ring.len().to_string());
         for note in &keys.notes {

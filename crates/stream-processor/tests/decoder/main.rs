@@ -6,3 +6,6 @@ mod lab;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod runs;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod store;
