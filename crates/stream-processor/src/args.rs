@@ -9,6 +9,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    name = "sealift-decoder",
     bin_name = "sealift-decoder",
     after_long_help = AFTER_HELP,
     max_term_width = 100

@@ -1,7 +1,7 @@
 //! Private keys out of folders, as Kubernetes mounts them and as ctd-decoder reads them.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sealift_keywrap::customer_key::CustomerKey;
@@ -9,7 +9,8 @@ use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private};
 use sealift_keywrap::{Identity, KeyError, Keyring, Password};
 use zeroize::Zeroizing;
 
-use crate::payload::PayloadKey;
+use crate::payload::Payload;
+use crate::wiped::read_wiped;
 
 /// A ring of keys, and notes on everything that was passed over while it was filled.
 ///
@@ -26,8 +27,13 @@ pub struct Keys {
 
 impl Keys {
     /// Adds the keys of a payload.
-    pub fn add_payload(&mut self, keys: &[PayloadKey]) {
-        for (index, key) in keys.iter().enumerate() {
+    pub fn add_payload(&mut self, payload: &Payload) {
+        if !payload.ignored.is_empty() {
+            let names = payload.ignored.join("`, `");
+            self.notes
+                .push(format!("not read in the payload: `{names}`"));
+        }
+        for (index, key) in payload.keys.iter().enumerate() {
             let place = format!("key {index} of the payload");
             self.add_file(&place, &key.file, || key.password());
         }
@@ -51,20 +57,25 @@ impl Keys {
     }
 
     fn walk(&mut self, folder: &Path, depth: usize) {
-        let mut paths = match fs::read_dir(folder) {
-            Ok(entries) => entries
-                .take(MAX_FOLDER_ENTRIES)
-                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-                .collect::<Vec<_>>(),
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
             Err(error) => return self.notes.push(format!("{}: {error}", folder.display())),
         };
-        paths.sort();
+        // The first by name, one more than are looked at: that one is noted.
+        let mut paths = BTreeSet::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) if is_candidate(&entry.path()) => drop(paths.insert(entry.path())),
+                Ok(_) => {}
+                Err(error) => self.notes.push(format!("{}: {error}", folder.display())),
+            }
+            if paths.len() > MAX_FOLDER_ENTRIES + 1 {
+                paths.pop_last();
+            }
+        }
         for path in paths {
-            if self.full
-                || name_starts_with(&path, "..")
-                || path.extension().is_some_and(|suffix| suffix == "password")
-            {
-                continue;
+            if self.full {
+                return;
             }
             self.entries += 1;
             if self.entries > MAX_FOLDER_ENTRIES {
@@ -120,18 +131,17 @@ pub const MAX_FOLDER_DEPTH: usize = 8;
 /// Most files and folders that are looked at.
 pub const MAX_FOLDER_ENTRIES: usize = 1000;
 
-fn name_starts_with(path: &Path, prefix: &str) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+/// Tells what may be a key from the machinery of Kubernetes' volumes and from passwords.
+fn is_candidate(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
+    let password = path.extension().is_some_and(|suffix| suffix == "password");
+    !hidden && !password
 }
 
 fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let mut file = Zeroizing::new(Vec::new());
-    // One octet more than allowed lets the parser say that there are too many.
-    fs::File::open(path)?
-        .take(MAX_FILE_LEN as u64 + 1)
-        .read_to_end(&mut file)?;
-    Ok(file)
+    read_wiped(fs::File::open(path)?, MAX_FILE_LEN)
 }
 
 fn password_beside(path: &Path) -> Option<Password> {
@@ -145,4 +155,52 @@ fn password_beside(path: &Path) -> Option<Password> {
         }
     }
     Some(Password::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with one key, `name`, and `count` files that are none.
+    fn folder(name: &str, prefix: &str, count: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let key =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/ocicrypt/keys/ec384.pem");
+        for index in 0..count {
+            fs::write(folder.path().join(format!("{prefix}{index:04}")), "").unwrap();
+        }
+        fs::copy(key, folder.path().join(name)).unwrap();
+        folder
+    }
+
+    fn keys(folder: &tempfile::TempDir) -> (usize, bool) {
+        let mut keys = Keys::default();
+        keys.add_folder(folder.path());
+        let limit = "more than 1000 files: the rest was not read".to_owned();
+        (keys.ring.len(), keys.notes.contains(&limit))
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_names_up_to_its_limit_and_says_so() {
+        assert_eq!(keys(&folder("key", "a", 999)), (1, false));
+        assert_eq!(keys(&folder("key", "x", 1500)), (1, true));
+        assert_eq!(keys(&folder("key", "a", 1000)), (0, true));
+    }
+
+    #[test]
+    fn names_that_are_passed_over_do_not_count() {
+        assert_eq!(keys(&folder("key", "..", 1500)), (1, false));
+    }
+
+    #[test]
+    fn says_which_parts_of_a_payload_were_not_read() {
+        let payload = Payload {
+            ignored: vec!["gpg-privatekeys".into(), "x509s".into()],
+            ..Payload::default()
+        };
+        let mut keys = Keys::default();
+        keys.add_payload(&payload);
+        let expected = "not read in the payload: `gpg-privatekeys`, `x509s`";
+        assert_eq!(keys.notes, [expected]);
+    }
 }

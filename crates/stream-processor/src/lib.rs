@@ -13,6 +13,7 @@ mod error;
 mod key_folder;
 mod payload;
 mod spool;
+mod wiped;
 
 pub use content_store::{ContentStore, Descriptions};
 pub use decode::{Job, decode};
@@ -20,3 +21,4 @@ pub use error::DecodeError;
 pub use key_folder::{Keys, MAX_FOLDER_DEPTH, MAX_FOLDER_ENTRIES};
 pub use payload::{LayerDescriptor, Payload, PayloadError};
 pub use spool::{MAX_SPOOL_LEN, SPOOL_MEMORY};
+pub use wiped::read_wiped;

@@ -19,7 +19,15 @@ fn main() -> ExitCode {
     if afterlife::is_over() {
         return ExitCode::SUCCESS;
     }
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Help and version.
+        Err(asked) if !asked.use_stderr() => asked.exit(),
+        Err(error) => {
+            say(&usage(&error));
+            return ExitCode::from(USAGE);
+        }
+    };
     let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
     let mut keys = Keys::default();
     let outcome = run(&args, media_type.as_deref(), &mut keys);
@@ -32,12 +40,25 @@ fn main() -> ExitCode {
         let _ = note(log, media_type.as_deref(), code, &line);
     }
     if outcome.is_err_and(|error| !error.is_quiet()) {
-        // containerd puts its own text right behind ours, hence no line break.
-        let _ = write!(io::stderr(), "sealift-decoder: {line}");
-        afterlife::begin();
+        say(&line);
     }
     // Standard output stays open until the process is gone: a runtime that sees its end may not wait for the exit status.
     ExitCode::from(code)
+}
+
+fn say(line: &str) {
+    // containerd puts its own text right behind ours, hence no line break.
+    let _ = write!(io::stderr(), "sealift-decoder: {line}");
+    afterlife::begin();
+}
+
+/// Renders the first paragraph of a usage error as one line.
+fn usage(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    format!("{}; hint: sealift-decoder --help", words.join(" "))
 }
 
 fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, DecodeError> {
@@ -45,7 +66,7 @@ fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, De
         Some(octets) => Payload::parse(&octets)?,
         None => Payload::default(),
     };
-    keys.add_payload(&payload.keys);
+    keys.add_payload(&payload);
     for folder in args.key_folders() {
         keys.add_folder(&folder);
     }
@@ -99,9 +120,12 @@ fn message(error: &DecodeError, keys: &Keys) -> String {
     if error.is_no_key() {
         line.push_str("; keys at hand: ");
         line.push_str(&keys.ring.len().to_string());
-        for note in &keys.notes {
+        for note in keys.notes.iter().take(MAX_NOTES) {
             line.push_str("; ");
             line.push_str(note);
+        }
+        if let Some(more @ 1..) = keys.notes.len().checked_sub(MAX_NOTES) {
+            line.push_str(&format!("; {more} more notes on keys"));
         }
     }
     if let Some(hint) = error.hint() {
@@ -112,6 +136,12 @@ fn message(error: &DecodeError, keys: &Keys) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }
+
+/// Most notes on keys in one message.
+const MAX_NOTES: usize = 16;
+
+/// Exit code of usage errors.
+const USAGE: u8 = 2;
 
 /// Appends one line of JSON to the log file.
 fn note(log: &Path, media_type: Option<&str>, code: u8, line: &str) -> io::Result<()> {

@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use sealift_keywrap::Password;
-use sealift_oci::json::{JsonError, Limits, check};
+use sealift_oci::json::{JsonError, Limits, check, excerpt};
 use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -20,6 +21,8 @@ pub struct Payload {
     pub descriptor: Option<LayerDescriptor>,
     /// Private keys, each with its password.
     pub keys: Vec<PayloadKey>,
+    /// Names of parameters that this build does not read, keys of other kinds among them; some of many.
+    pub ignored: Vec<Box<str>>,
 }
 
 /// As much of a layer's descriptor as opening it needs.
@@ -76,7 +79,7 @@ impl Payload {
         let name = any.type_url.rsplit('/').next().unwrap_or_default();
         if name != Self::TYPE_URL {
             return Err(PayloadError::Type {
-                name: sealift_oci::json::excerpt(&any.type_url),
+                name: excerpt(&any.type_url),
             });
         }
         let limits = Limits {
@@ -110,6 +113,7 @@ impl Payload {
         Ok(Self {
             descriptor: raw.descriptor,
             keys,
+            ignored: parameters.ignored,
         })
     }
 
@@ -119,6 +123,8 @@ impl Payload {
     pub const MAX_LEN: usize = 8 * 1024 * 1024;
     /// Most private keys.
     pub const MAX_KEYS: usize = 100;
+    /// Most names that are kept of parameters that are not read.
+    pub const MAX_IGNORED: usize = 8;
 }
 
 /// Why a payload was refused.
@@ -168,12 +174,45 @@ struct RawConfig {
     parameters: Option<RawParameters>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct RawParameters {
-    #[serde(default, rename = "privkeys")]
     keys: Option<Vec<Option<Secret>>>,
-    #[serde(default, rename = "privkeys-passwords")]
     passwords: Option<Vec<Option<Secret>>>,
+    ignored: Vec<Box<str>>,
+}
+
+// By hand, since serde's way to collect unknown members copies their values, which may be secrets.
+impl<'de> Deserialize<'de> for RawParameters {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ParametersVisitor)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = RawParameters;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawParameters, A::Error> {
+        let mut parameters = RawParameters::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "privkeys" => parameters.keys = map.next_value()?,
+                "privkeys-passwords" => parameters.passwords = map.next_value()?,
+                _ => {
+                    let value = map.next_value::<Option<IgnoredAny>>()?;
+                    if value.is_some() && parameters.ignored.len() < Payload::MAX_IGNORED {
+                        parameters.ignored.push(excerpt(&name));
+                    }
+                }
+            }
+        }
+        Ok(parameters)
+    }
 }
 
 /// Base64 of something that must be wiped.
@@ -281,9 +320,10 @@ mod tests {
     #[test]
     fn reads_the_keys_of_clients_that_bring_their_own() {
         let payload = parse(
-            r#"{"DecryptConfig":{"Parameters":{"privkeys":["YQ==","Yg==",null],"privkeys-passwords":[null,"cHc="],"x509s":["AA=="]}}}"#,
+            r#"{"DecryptConfig":{"Parameters":{"privkeys":["YQ==","Yg==",null],"privkeys-passwords":[null,"cHc="],"gpg-privatekeys":null,"x509s":["AA=="]}}}"#,
         )
         .unwrap();
+        assert_eq!(payload.ignored, ["x509s".into()]);
         let keys: Vec<_> = payload
             .keys
             .iter()
@@ -301,6 +341,24 @@ mod tests {
             [(b"a".to_vec(), None), (b"b".to_vec(), Some(b"pw".to_vec()))]
         );
         assert_eq!(payload.descriptor, None);
+    }
+
+    #[test]
+    fn keeps_few_names_of_what_it_does_not_read_and_shortens_them() {
+        let members: Vec<_> = (0..20).map(|i| format!(r#""k{i}":[]"#)).collect();
+        let json = |members: &str| format!(r#"{{"DecryptConfig":{{"Parameters":{{{members}}}}}}}"#);
+        let payload = parse(&json(&members.join(","))).unwrap();
+        assert_eq!(
+            payload.ignored,
+            ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"].map(Into::into)
+        );
+        let long = "k".repeat(5000);
+        let payload = parse(&json(&format!(r#""{long}":[]"#))).unwrap();
+        assert_eq!(payload.ignored, [excerpt(&long)]);
+        assert_eq!(
+            parse(r#"{"DecryptConfig":{"Parameters":[]}}"#).unwrap_err(),
+            PayloadError::Members
+        );
     }
 
     #[test]

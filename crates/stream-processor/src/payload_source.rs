@@ -11,10 +11,9 @@ use zeroize::Zeroizing;
 #[cfg(target_os = "linux")]
 pub(crate) fn read() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     use std::fs::{self, File};
-    use std::io::Read;
     use std::os::unix::fs::MetadataExt;
 
-    use sealift_stream_processor::Payload;
+    use sealift_stream_processor::{Payload, read_wiped};
 
     // Opened by name, which needs no `unsafe`. The link's text tells a pipe without a name from everything else that
     // may have been left open there (opening a named pipe could block for ever), and its mode the reading end from the
@@ -28,9 +27,7 @@ pub(crate) fn read() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
         return Ok(None);
     }
     let pipe = File::open(PATH)?;
-    let mut payload = Zeroizing::new(Vec::new());
-    pipe.take(Payload::MAX_LEN as u64 + 1)
-        .read_to_end(&mut payload)?;
+    let payload = read_wiped(pipe, Payload::MAX_LEN)?;
     Ok((!payload.is_empty()).then_some(payload))
 }
 

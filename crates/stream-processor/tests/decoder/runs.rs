@@ -535,3 +535,30 @@ fn notes_every_layer_in_the_log() {
     assert_eq!(lines[1]["exit"], 4);
     assert_eq!(lines[1]["mediaType"], format!("{GZIP}+encrypted"));
 }
+
+#[test]
+fn usage_errors_are_one_line_and_help_is_help() {
+    let lab = Lab::new(&[]);
+    let run = lab.decoder().argument("--no-such").run(b"");
+    run.refused(2, &["unexpected argument '--no-such' found", "--help"], b"");
+    let run = lab.decoder().argument("surplus").run(b"");
+    run.refused(2, &["unexpected argument 'surplus' found"], b"");
+    for (flag, text) in [("--help", "Exit codes:"), ("--version", "sealift-decoder ")] {
+        let run = lab.decoder().argument(flag).run(b"");
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
+        assert!(String::from_utf8(run.stdout).unwrap().contains(text));
+    }
+}
+
+#[test]
+fn a_crowd_of_files_that_are_no_keys_does_not_flood_the_message() {
+    let layer = Layer::chunked();
+    let lab = Lab::new(&[]);
+    for name in 0..40 {
+        fs::write(lab.path("keys").join(name.to_string()), "").unwrap();
+    }
+    let run = lab.decoder().run(&layer.blob);
+    // One line says how many keys the folder has.
+    run.refused(3, &["keys at hand: 0", "25 more notes on keys"], b"");
+    assert_eq!(run.stderr.matches("not a key").count(), 15);
+}
