@@ -1,4 +1,4 @@
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use sealift_keywrap::WrapContext;
@@ -144,10 +144,13 @@ fn unlock(
         }
     }
     Err(match (refused, fault) {
-        (refused @ OpenError::NoKey { .. }, Some(fault)) => DecodeError::NoKeyAndStore {
-            source: refused,
-            fault,
-        },
+        // A node without a content store there has nothing to be read; the keys are what is missing.
+        (refused @ OpenError::NoKey { .. }, Some(fault)) if fault.kind() != ErrorKind::NotFound => {
+            DecodeError::NoKeyAndStore {
+                source: refused,
+                fault,
+            }
+        }
         (refused, _) => DecodeError::of_layer(id, refused),
     })
 }

@@ -51,7 +51,7 @@ impl Keys {
         if found == 0 && self.notes.len() == passed_over {
             self.notes.push(format!("no key in {}", folder.display()));
         } else {
-            let said = format!("{found} new in {}", folder.display());
+            let said = format!("{found} of them in {}", folder.display());
             self.notes.insert(passed_over, said);
         }
     }
