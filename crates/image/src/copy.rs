@@ -109,9 +109,7 @@ impl Copy<'_> {
                     .iter()
                     .map(put)
                     .collect::<Result<Vec<_>, ImageError>>()?;
-                if branch.is_whole()
-                    && names_exactly(&branch.index, children.iter().map(|(_, raw)| &raw.digest))
-                {
+                if names_exactly(&branch.index, children.iter().map(|(_, raw)| &raw.digest)) {
                     branch.raw.clone()
                 } else {
                     let entries = children

@@ -166,6 +166,19 @@ fn names_nothing(layout: &Path) -> bool {
     !String::from_utf8_lossy(&index).contains("digest")
 }
 
+/// Lets the sealed layout name another manifest.
+fn replace_sealed_manifest(bench: &Bench, manifest: &serde_json::Value) {
+    let forged = serde_json::to_vec(manifest).unwrap();
+    let folder = bench.folder.path().join("sealed");
+    let digest = sealift_oci::Digest::sha256(&forged);
+    std::fs::write(folder.join("blobs/sha256").join(digest.hex()), &forged).unwrap();
+    let index = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"t"}}}}]}}"#,
+        forged.len()
+    );
+    std::fs::write(folder.join("index.json"), index).unwrap();
+}
+
 #[test]
 fn opening_what_was_sealed_gives_back_the_original_octets() {
     both_ciphers(|cipher| {
@@ -477,15 +490,7 @@ fn an_original_that_names_other_layers_is_refused() {
     let mut manifest: serde_json::Value = serde_json::from_slice(&bench.root("sealed")).unwrap();
     let layers = manifest["layers"].as_array_mut().unwrap();
     layers.swap(0, 1);
-    let forged = serde_json::to_vec(&manifest).unwrap();
-    let folder = bench.folder.path().join("sealed");
-    let digest = sealift_oci::Digest::sha256(&forged);
-    std::fs::write(folder.join("blobs/sha256").join(digest.hex()), &forged).unwrap();
-    let index = format!(
-        r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{digest}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"t"}}}}]}}"#,
-        forged.len()
-    );
-    std::fs::write(folder.join("index.json"), index).unwrap();
+    replace_sealed_manifest(&bench, &manifest);
     assert_eq!(
         bench.open(Selection::default()).unwrap_err().kind(),
         Kind::Integrity
@@ -628,24 +633,70 @@ fn a_nested_index_that_is_narrowed_names_what_is_there() {
 
 #[test]
 fn an_image_does_not_pass_for_an_attestation() {
-    let real = ImageBuilder::new(Format::Oci)
-        .layer(layer("root", Packing::Gzip))
-        .platform("linux/amd64")
-        .build();
-    let index = IndexBuilder::new(Format::Oci)
-        .child(real)
-        .build()
-        .edited(|index| {
-            index["manifests"][0]["annotations"] =
-                serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
-        });
-    let bench = Bench::with(&index);
-    assert_eq!(
-        bench
-            .seal(|seal| seal.attestations = Attestations::Keep)
-            .unwrap()
-            .layers_changed,
-        1
-    );
-    assert_eq!(bench.verify("sealed").unwrap(), [Some(true)]);
+    let unknown = serde_json::json!({"os": "unknown", "architecture": "unknown"});
+    let linux = serde_json::json!({"os": "linux", "architecture": "amd64"});
+    for platform in [unknown, linux] {
+        let real = ImageBuilder::new(Format::Oci)
+            .layer(layer("root", Packing::Gzip))
+            .platform("linux/amd64")
+            .build();
+        let index = IndexBuilder::new(Format::Oci)
+            .child(real)
+            .build()
+            .edited(|index| {
+                index["manifests"][0]["platform"] = platform;
+                index["manifests"][0]["annotations"] =
+                    serde_json::json!({"vnd.docker.reference.type": "attestation-manifest"});
+            });
+        let bench = Bench::with(&index);
+        let outcome = bench.seal(|seal| seal.attestations = Attestations::Keep);
+        assert_eq!(outcome.unwrap().layers_changed, 1);
+        assert_eq!(bench.verify("sealed").unwrap(), [Some(true)]);
+    }
+}
+
+#[test]
+fn a_key_that_unwraps_but_is_another_layers_does_not_stop_the_right_one() {
+    both_ciphers(|cipher| {
+        let original = image(Format::Oci, Packing::Gzip);
+        let bench = Bench::with(&original);
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(&bench.root("sealed")).unwrap();
+        let jwe = "org.opencontainers.image.enc.keys.jwe";
+        let wrap = |manifest: &serde_json::Value, layer: usize| {
+            manifest["layers"][layer]["annotations"][jwe]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let both = format!("{},{}", wrap(&manifest, 1), wrap(&manifest, 0));
+        manifest["layers"][0]["annotations"][jwe] = both.into();
+        replace_sealed_manifest(&bench, &manifest);
+        let opened = bench.open(Selection::default()).unwrap();
+        assert_eq!(opened.digest.to_string(), original.digest());
+    });
+}
+
+#[test]
+fn a_layer_whose_tar_is_not_the_one_the_configuration_lists_is_found() {
+    for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
+        let original = image(Format::Oci, packing)
+            .edited(|manifest| manifest["layers"].as_array_mut().unwrap().swap(0, 1));
+        let bench = Bench::with(&original);
+        bench.seal(|_| {}).unwrap();
+        for layout in ["plain", "sealed"] {
+            let error = bench.verify(layout).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    ImageError::Mismatch {
+                        what: "diff ID",
+                        ..
+                    }
+                ),
+                "{error:?}"
+            );
+        }
+    }
 }
