@@ -97,7 +97,7 @@ const HOUSE: &[Room] = &[
     // Level 3: programs. Only these know environment, configuration files and clock.
     Room {
         name: "agent",
-        uses: &["sys", "holder", "provider", "keywrap", "layer"],
+        uses: &["sys", "threshold", "holder", "provider", "keywrap", "layer"],
         never: &[],
         asks_not: &[],
     },

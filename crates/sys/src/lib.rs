@@ -1,0 +1,14 @@
+//! What must be asked of the operating system to keep secrets in memory, and to know who calls.
+//!
+//! All of it goes through the safe calls of `memmap2` and `rustix`; what a system does not have is not there, except
+//! [`LockedBytes`], which is everywhere and says what it could get.
+
+mod locked_bytes;
+#[cfg(unix)]
+mod process;
+
+pub use locked_bytes::LockedBytes;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use process::{PeerCredentials, peer_credentials};
+#[cfg(unix)]
+pub use process::{boottime, no_core_dumps, raise_open_files};
