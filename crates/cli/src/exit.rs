@@ -20,6 +20,8 @@ pub(crate) enum Code {
     Integrity = 4,
     /// The network or the registry failed.
     Network = 5,
+    /// Somebody who decides has said no, or not yet.
+    Denied = 6,
     /// The image or a file is not there.
     NotFound = 7,
     /// Something was asked, and there is nothing to do.
@@ -113,6 +115,7 @@ fn code_of(kind: Kind) -> Code {
         Kind::NoKeyFits => Code::NoKeyFits,
         Kind::Integrity => Code::Integrity,
         Kind::Network => Code::Network,
+        Kind::Denied => Code::Denied,
         Kind::NotFound => Code::NotFound,
         Kind::NothingToDo => Code::NothingToDo,
     }
@@ -146,6 +149,9 @@ fn hint_of_kind(kind: Kind) -> Option<&'static str> {
         Kind::Usage => Some("`sealift inspect` shows the layers"),
         Kind::NotFound => Some("`sealift inspect` shows the platforms"),
         Kind::Integrity => Some("do not use this image; fetch it again from where it was built"),
+        Kind::Denied => {
+            Some("ask the operators of the key holders; the reason is in their audit record")
+        }
         Kind::Other | Kind::Network | Kind::NothingToDo => None,
     }
 }
@@ -169,3 +175,53 @@ fn clean(text: &str) -> String {
 
 /// Most causes that are shown; a chain is never that long unless it runs in circles.
 const MAX_CAUSES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use sealift_keywrap::{ElementReport, Outcome, Scheme, UnwrapError};
+    use sealift_layer::{KeyReport, OpenError, SeenElement};
+    use sealift_oci::Digest;
+
+    use super::*;
+
+    fn failure(error: UnwrapError) -> Failure {
+        let report = ElementReport {
+            scheme: Scheme::sealift(),
+            recipients: Vec::new(),
+            outcome: Outcome::Failed(error),
+        };
+        let seen = vec![SeenElement { told: None, report }];
+        let error = ImageError::Open {
+            digest: Digest::sha256(b"layer"),
+            source: OpenError::NoKey {
+                layer: "layer".into(),
+                report: KeyReport {
+                    seen,
+                    faults: Vec::new(),
+                },
+            },
+        };
+        error.into()
+    }
+
+    #[test]
+    fn what_key_holders_say_decides_the_exit_code() {
+        let denied = failure(UnwrapError::Denied {
+            by: "fra".into(),
+            code: "Forbidden".into(),
+        });
+        assert_eq!(denied.code as i32, 6);
+        let causes = denied.causes.join("; ");
+        let expected = "denied by key holder `fra`: Forbidden";
+        assert!(causes.contains(expected), "{causes}");
+        let hint = denied.hint.unwrap();
+        assert!(
+            hint.starts_with("ask the operators of the key holders"),
+            "{hint}"
+        );
+
+        let reason = "no agent".into();
+        assert_eq!(failure(UnwrapError::Unavailable { reason }).code as i32, 5);
+        assert_eq!(failure(UnwrapError::NotForThisKey).code as i32, 3);
+    }
+}

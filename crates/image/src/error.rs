@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
+use sealift_keywrap::UnwrapError;
 use sealift_layer::{OpenError, SealError};
 use sealift_oci::{Digest, DocumentError};
 use sealift_registry::Error as RegistryError;
@@ -160,8 +161,10 @@ pub enum Kind {
     NoKeyFits,
     /// Reject the image.
     Integrity,
-    /// Look at the network, the registry, the credentials.
+    /// Look at the network, the registry, the credentials, the key holders.
     Network,
+    /// Ask the operators of the key holders.
+    Denied,
     /// Check the reference.
     NotFound,
     /// Nothing, or ask for something else.
@@ -181,9 +184,13 @@ impl ImageError {
             | Self::TooManyManifests { .. }
             | Self::TooManyDocuments { .. } => Kind::Integrity,
             Self::Open {
-                source: OpenError::NoKey { .. },
+                source: OpenError::NoKey { report, .. },
                 ..
-            } => Kind::NoKeyFits,
+            } => match report.decisive() {
+                Some(UnwrapError::Denied { .. }) => Kind::Denied,
+                Some(_) => Kind::Network,
+                None => Kind::NoKeyFits,
+            },
             Self::Open { .. } => Kind::Integrity,
             Self::Registry(error) => match error {
                 RegistryError::NotFound { .. } => Kind::NotFound,

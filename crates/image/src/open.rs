@@ -9,7 +9,7 @@ use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
 use crate::error::ImageError;
-use crate::opening::{Identities, OpenedLayer, open_layer};
+use crate::opening::{Identities, OpenedLayer, open_layer, prepare};
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
@@ -62,6 +62,8 @@ impl Open<'_> {
             }
         }
         let jobs: Vec<(&Descriptor, Action)> = jobs.into_values().collect();
+        let opened = jobs.iter().filter(|(_, action)| *action == Action::Open);
+        prepare(self.identities, opened.map(|(layer, _)| *layer));
         let done = in_parallel(
             self.jobs,
             &jobs,

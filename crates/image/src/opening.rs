@@ -1,5 +1,6 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 
+use indexmap::IndexSet;
 use sealift_keywrap::WrapContext;
 use sealift_layer::{
     Checked, Claims, CtrHmacLayer, Intake, LayerOpener, OpenError, OriginalKey, Release,
@@ -25,6 +26,23 @@ pub(crate) struct OpenedLayer {
     pub(crate) media_type: MediaType,
     /// Opens documents sealed under the layer's key.
     pub(crate) original: OriginalKey,
+}
+
+/// Tells whoever opens layers which wrapped keys will be wanted, once for all layers of an image.
+pub(crate) fn prepare<'a>(
+    identities: Identities<'_>,
+    layers: impl Iterator<Item = &'a Descriptor>,
+) {
+    let mut wraps = IndexSet::new();
+    for layer in layers {
+        let annotations = layer.annotations().iter();
+        let annotations = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
+        // A layer whose annotations are refused is reported when it is its turn.
+        if let Ok(claims) = Claims::new(layer.media_type(), annotations) {
+            wraps.extend(claims.wraps.as_slice().iter().cloned());
+        }
+    }
+    identities.prepare(wraps.into_iter().collect::<Vec<_>>().as_slice());
 }
 
 /// Opens one layer.

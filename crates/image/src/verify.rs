@@ -7,7 +7,7 @@ use sealift_registry::Source;
 
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
-use crate::opening::{Identities, open_layer};
+use crate::opening::{Identities, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::tree::Tree;
 use crate::work::{Stop, in_parallel, pump};
@@ -71,6 +71,13 @@ impl Verify<'_> {
                     });
                 }
             }
+        }
+        if let Some(identities) = self.identities {
+            let layers = jobs.iter().map(|job| job.layer);
+            prepare(
+                identities,
+                layers.filter(|layer| layer.media_type().is_sealed()),
+            );
         }
         let verdicts = in_parallel(
             self.jobs,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -10,8 +11,11 @@ use sealift_image::{
     Action, Attestations, Copy, Event, ImageError, Kind, LazyPullAnnotations, Open,
     OriginalManifest, Outcome, Progress, Seal, Selection, SourceCheck, Verify, inspect,
 };
-use sealift_keywrap::{Keyring, Recipient, keys};
-use sealift_layer::{Cipher, Embedding};
+use sealift_keywrap::{
+    ElementReport, Identity, Keyring, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext,
+    WrappedKey, keys,
+};
+use sealift_layer::{Cipher, Embedding, SecretSource};
 use sealift_registry::{ImageRef, Options, Sink, Source, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
 use tempfile::TempDir;
@@ -698,5 +702,122 @@ fn a_layer_whose_tar_is_not_the_one_the_configuration_lists_is_found() {
                 "{error:?}"
             );
         }
+    }
+}
+
+/// A ring that notes what it hears, in order.
+struct Noting<'a> {
+    ring: &'a Keyring,
+    heard: Mutex<Vec<String>>,
+}
+
+impl SecretSource for Noting<'_> {
+    fn prepare(&self, wraps: &[WrappedKey]) {
+        self.heard
+            .lock()
+            .unwrap()
+            .push(format!("prepare {}", wraps.len()));
+        SecretSource::prepare(self.ring, wraps);
+    }
+
+    fn offer(
+        &self,
+        wraps: &[WrappedKey],
+        context: &WrapContext<'_>,
+        accept: &mut dyn FnMut(LayerSecret) -> ControlFlow<()>,
+    ) -> Vec<ElementReport> {
+        self.heard.lock().unwrap().push("offer".to_owned());
+        self.ring.offer(wraps, context, accept)
+    }
+}
+
+#[test]
+fn whoever_opens_layers_hears_once_of_all_wrapped_keys_before_the_first_is_wanted() {
+    let open = |bench: &Bench, layers: &[i64]| {
+        let noting = Noting {
+            ring: &bench.keyring,
+            heard: Mutex::default(),
+        };
+        let open = Open {
+            source: &*bench.source("sealed"),
+            sink: &*bench.sink("opened"),
+            identities: &noting,
+            selection: Selection {
+                layers: layers.to_vec(),
+                ..Selection::default()
+            },
+            jobs: NonZeroUsize::new(2).unwrap(),
+            progress: &bench.notices,
+        };
+        open.run().unwrap();
+        noting.heard.into_inner().unwrap()
+    };
+    both_ciphers(|cipher| {
+        let bench = Bench::with(&image(Format::Oci, Packing::Gzip));
+        bench.seal(|seal| seal.cipher = cipher).unwrap();
+        assert_eq!(open(&bench, &[]), ["prepare 2", "offer", "offer"]);
+        // Keys of layers that stay sealed are nobody's business.
+        assert_eq!(open(&bench, &[0]), ["prepare 1", "offer"]);
+        let noting = Noting {
+            ring: &bench.keyring,
+            heard: Mutex::default(),
+        };
+        let verify = Verify {
+            source: &*bench.source("sealed"),
+            identities: Some(&noting),
+            platforms: Vec::new(),
+            jobs: NonZeroUsize::MIN,
+            progress: &bench.notices,
+        };
+        verify.run().unwrap();
+        let heard = noting.heard.into_inner().unwrap();
+        assert_eq!(heard, ["prepare 2", "offer", "offer"]);
+    });
+}
+
+/// An identity for everything, whose keeper never gives anything.
+#[derive(Debug)]
+struct Refusing(fn() -> UnwrapError);
+
+impl Identity for Refusing {
+    fn opens(&self, _: &Scheme) -> bool {
+        true
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:?}", self.0())
+    }
+
+    fn unwrap_key(&self, _: &WrappedKey, _: &WrapContext<'_>) -> Result<LayerSecret, UnwrapError> {
+        Err(self.0())
+    }
+}
+
+#[test]
+fn a_denial_is_told_from_an_outage_and_both_from_a_missing_key() {
+    let denied = || UnwrapError::Denied {
+        by: "fra".into(),
+        code: "Forbidden".into(),
+    };
+    let unavailable = || UnwrapError::Unavailable {
+        reason: "no agent".into(),
+    };
+    let foreign = || UnwrapError::NotForThisKey;
+    type Errors<'a> = &'a [fn() -> UnwrapError];
+    let table: [(Errors<'_>, Kind); 4] = [
+        (&[foreign], Kind::NoKeyFits),
+        (&[foreign, unavailable], Kind::Network),
+        (&[denied, foreign], Kind::Denied),
+        (&[unavailable, denied, foreign], Kind::Denied),
+    ];
+    let mut bench = Bench::with(&image(Format::Oci, Packing::Gzip));
+    bench.seal(|_| ()).unwrap();
+    for (errors, kind) in table {
+        bench.keyring = Keyring::new();
+        for error in errors {
+            bench.keyring.push(Box::new(Refusing(*error))).unwrap();
+        }
+        let error = bench.open(Selection::default()).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Scheme, WrappedKey, customer_key, jwe};
+use crate::{Scheme, WrappedKey, customer_key, jwe, threshold_label};
 
 /// What an element says about one of its recipients, without any key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,7 +28,10 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
     let recipients = if wrapped.scheme == Scheme::Jwe {
         jwe::describe(&wrapped.element)
     } else if wrapped.scheme == Scheme::sealift() {
-        customer_key::describe(&wrapped.element)
+        match threshold_label::describe(&wrapped.element) {
+            Some(info) => vec![info],
+            None => customer_key::describe(&wrapped.element),
+        }
     } else {
         Vec::new()
     };

@@ -51,6 +51,24 @@ pub enum UnwrapError {
     #[error("wrapped key failed authentication")]
     Authentication,
 
+    /// Key holders were asked and refused.
+    ///
+    /// They tell no more than this on purpose; the reason stands in their audit record.
+    #[error("denied by key holder `{by}`: {code}")]
+    Denied {
+        /// The holder that refused.
+        by: Box<str>,
+        /// Its code, with whatever helps to find the refusal in its record.
+        code: Box<str>,
+    },
+
+    /// Key holders, or whoever asks them, could not be reached.
+    #[error("key holders unavailable: {reason}")]
+    Unavailable {
+        /// What is in the way.
+        reason: Box<str>,
+    },
+
     /// The private key could not be used.
     #[error("private key could not be used")]
     Agreement {

@@ -57,6 +57,19 @@ impl Keyring {
         Ok(())
     }
 
+    /// Tells every identity which elements of its schemes will probably be asked for soon.
+    pub fn prepare(&self, wraps: &[WrappedKey]) {
+        for identity in &self.identities {
+            let understood = wraps
+                .iter()
+                .filter(|wrapped| identity.opens(&wrapped.scheme));
+            let understood: Vec<_> = understood.cloned().collect();
+            if !understood.is_empty() {
+                identity.prepare(&understood);
+            }
+        }
+    }
+
     /// Returns how many identities the ring holds.
     pub fn len(&self) -> usize {
         self.identities.len()

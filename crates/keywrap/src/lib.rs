@@ -16,6 +16,7 @@ mod scheme;
 mod secret;
 mod spec;
 mod strict_json;
+mod threshold_label;
 
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
 pub use describe::{RecipientInfo, describe};
@@ -26,6 +27,7 @@ pub use password_source::{KeyFile, PasswordSource};
 pub use scheme::{Scheme, WrappedKey};
 pub use secret::LayerSecret;
 pub use spec::{IdentitySpec, KeySource, RecipientSpec, SpecError};
+pub use threshold_label::ThresholdLabel;
 
 /// A key that a layer secret can be wrapped for.
 pub trait Recipient: std::fmt::Debug + Send + Sync {
@@ -59,6 +61,15 @@ pub trait Identity: std::fmt::Debug + Send + Sync {
     /// A name only decides which key is tried first; it never excludes one.
     fn key_id(&self) -> Option<&str> {
         None
+    }
+
+    /// Takes note of elements that will probably be asked for soon, all those of one image.
+    ///
+    /// Nobody is asked yet: whoever has to go far for a key fetches these along with the first that is wanted. The elements are
+    /// of schemes that this identity [opens](Self::opens). They come from annotations that nobody vouches for, so what is
+    /// fetched for one of them is given out only through [`unwrap_key`](Self::unwrap_key), whose context is checked.
+    fn prepare(&self, wraps: &[WrappedKey]) {
+        let _ = wraps;
     }
 
     /// Unwraps one annotation element.

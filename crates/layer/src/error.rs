@@ -1,6 +1,6 @@
 use std::fmt;
 
-use sealift_keywrap::{ElementReport, Scheme, WrapError};
+use sealift_keywrap::{ElementReport, Outcome, Scheme, UnwrapError, WrapError};
 use sealift_oci::MediaTypeError;
 use sealift_oci::json::JsonError;
 use thiserror::Error;
@@ -298,6 +298,21 @@ impl fmt::Display for KeyReport {
 }
 
 impl KeyReport {
+    /// Returns the failure that decides what the caller can do: a refusal before an outage, none if only keys are missing.
+    pub fn decisive(&self) -> Option<&UnwrapError> {
+        let failures = || {
+            self.seen
+                .iter()
+                .filter_map(|seen| match &seen.report.outcome {
+                    Outcome::Failed(error) => Some(error),
+                    _ => None,
+                })
+        };
+        failures()
+            .find(|error| matches!(error, UnwrapError::Denied { .. }))
+            .or_else(|| failures().find(|error| matches!(error, UnwrapError::Unavailable { .. })))
+    }
+
     /// How many elements a message lists.
     const SHOWN: usize = 8;
 }

@@ -7,6 +7,11 @@ use crate::error::{FormatError, KeyReport, OpenError, Place, SeenElement};
 
 /// Whoever can turn wrapped keys into secrets: a keyring, or something that asks others.
 pub trait SecretSource {
+    /// Takes note of all wrapped keys that will probably be offered soon, before the first [`offer`](Self::offer) of an image.
+    fn prepare(&self, wraps: &[WrappedKey]) {
+        let _ = wraps;
+    }
+
     /// Offers the secrets that `wraps` yield to `accept`, one by one, until it breaks.
     ///
     /// Returns, for each element in order, what became of it.
@@ -19,6 +24,10 @@ pub trait SecretSource {
 }
 
 impl SecretSource for Keyring {
+    fn prepare(&self, wraps: &[WrappedKey]) {
+        self.prepare(wraps);
+    }
+
     fn offer(
         &self,
         wraps: &[WrappedKey],

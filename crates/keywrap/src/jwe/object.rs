@@ -6,7 +6,7 @@ use super::{
     header::{Header, base64url, decode_protected},
 };
 use crate::{
-    MAX_ELEMENT_LEN, UnwrapError,
+    EcPoint, MAX_ELEMENT_LEN, UnwrapError,
     strict_json::{Object, Value},
 };
 
@@ -28,6 +28,16 @@ impl RecipientPart {
     /// Returns `alg` as it stands in the header.
     pub fn algorithm(&self) -> &str {
         &self.header.algorithm
+    }
+
+    /// Returns the sender's ephemeral key (`epk`), which lies on its curve.
+    ///
+    /// # Errors
+    /// [`UnwrapError::Malformed`] if there is none or it is no such point, [`UnwrapError::UnsupportedAlgorithm`] for
+    /// another kind of key.
+    pub fn ephemeral_key(&self) -> Result<&EcPoint, UnwrapError> {
+        let ephemeral = self.header.ephemeral.as_ref();
+        ephemeral.map_err(|defect| defect.clone().into())
     }
 
     /// Returns `kid`.

@@ -95,7 +95,9 @@ pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> Unwra
         UnwrapError::NotForThisKey => 1,
         UnwrapError::Malformed { .. } => 2,
         UnwrapError::Agreement { .. } => 3,
-        UnwrapError::Authentication => 4,
+        UnwrapError::Unavailable { .. } => 4,
+        UnwrapError::Denied { .. } => 5,
+        UnwrapError::Authentication => 6,
     };
     match seen {
         Some(seen) if rank(&seen) >= rank(&new) => seen,
