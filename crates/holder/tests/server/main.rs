@@ -1,0 +1,17 @@
+//! The service of one holder, from its store to its sockets.
+#![cfg(test)]
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod interleavings;
+#[cfg(test)]
+mod release;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod store;
