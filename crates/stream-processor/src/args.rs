@@ -26,6 +26,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     decryption_keys_path: Option<PathBuf>,
 
+    /// Socket of this node's agent, which asks the key holders when no key at hand fits
+    #[arg(long, value_name = "SOCKET", env = "SEALIFT_AGENT")]
+    pub(crate) agent: Option<PathBuf>,
+
     /// containerd's root folder, whose content store tells about layers when containerd itself does not
     #[arg(long, value_name = "DIR", default_value = DEFAULT_CONTAINERD_ROOT)]
     pub(crate) containerd_root: PathBuf,
@@ -104,6 +108,7 @@ By hand:
   STREAM_PROCESSOR_MEDIATYPE=$T sealift-decoder --keys-dir keys <blob >layer.tgz
 
 Exit codes:
-  0  done                         3  no key fits
-  1  input or output failed       4  the layer, or what describes it, is refused
-  2  usage                        7  nothing describes the layer";
+  0  done                         4  the layer, or what describes it, is refused
+  1  input or output failed       5  the agent or the key holders are unavailable
+  2  usage                        6  denied by key holders
+  3  no key fits                  7  nothing describes the layer";

@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use sealift_keywrap::WrappedKey;
 use sealift_layer::{Claims, LayerId, PUBLIC_OPTIONS, PublicOptions};
-use sealift_oci::{Descriptor, Document, MAX_DOCUMENT_LEN};
+use sealift_oci::{Descriptor, Document, MAX_DOCUMENT_LEN, Manifest};
 
 /// The blobs of one containerd, read only.
 #[derive(Clone, Debug)]
@@ -40,44 +42,43 @@ impl ContentStore {
     /// Nothing that stands there is trusted: a wrong description makes unwrapping or authentication fail. Blobs that are no
     /// manifests are passed over.
     pub fn descriptions(&self, layer: &LayerId) -> Descriptions {
-        // Cheap to look for, before a blob is parsed.
-        let needle = match layer {
-            LayerId::Commitment(_) => PUBLIC_OPTIONS.to_owned(),
-            LayerId::Ciphertext(digest) => digest.to_string(),
-        };
         let mut found = Descriptions::default();
-        let mut octets_left = self.limits.octets;
-        for (len, path) in self.candidates(&mut found.fault) {
-            let Some(left) = octets_left.checked_sub(len) else {
-                found.fault.get_or_insert_with(|| {
-                    limit_reached(self.limits.octets, "octets of manifests")
-                });
-                break;
-            };
-            octets_left = left;
-            let octets = match read_json(&path, needle.as_bytes()) {
-                Ok(Some(octets)) => octets,
-                Ok(None) => continue,
-                Err(error) => {
-                    found.fault.get_or_insert(error);
-                    continue;
-                }
-            };
-            let Ok(Document::Manifest(manifest)) = Document::parse(&octets, None) else {
-                continue;
-            };
-            let entries = manifest.layers().iter();
-            for entry in entries.filter(|entry| describes(entry, layer)) {
-                if found.entries.len() >= self.limits.descriptions {
-                    found.fault.get_or_insert_with(|| {
+        let Descriptions { entries, fault } = &mut found;
+        self.each_manifest(&needle(layer), fault, |manifest, fault| {
+            for entry in manifest
+                .layers()
+                .iter()
+                .filter(|entry| describes(entry, layer))
+            {
+                if entries.len() >= self.limits.descriptions {
+                    fault.get_or_insert_with(|| {
                         limit_reached(self.limits.descriptions as u64, "descriptions of one layer")
                     });
-                    return found;
+                    return ControlFlow::Break(());
                 }
-                found.entries.push(entry.clone());
+                entries.push(entry.clone());
             }
-        }
+            ControlFlow::Continue(())
+        });
         found
+    }
+
+    /// Returns the wrapped keys of all layers of the newest image that has this layer, as far as they can be read.
+    pub fn siblings(&self, layer: &LayerId) -> Vec<WrappedKey> {
+        let mut wraps = Vec::new();
+        self.each_manifest(&needle(layer), &mut None, |manifest, _| {
+            let layers = manifest.layers();
+            if !layers.iter().any(|entry| describes(entry, layer)) {
+                return ControlFlow::Continue(());
+            }
+            for entry in layers {
+                if let Ok(claims) = Claims::new(entry.media_type(), annotations(entry)) {
+                    wraps.extend(claims.wraps.as_slice().iter().cloned());
+                }
+            }
+            ControlFlow::Break(())
+        });
+        wraps
     }
 
     /// Most descriptions of one layer that are returned.
@@ -86,6 +87,38 @@ impl ContentStore {
     pub const MAX_BLOBS: usize = 100_000;
     /// Most octets of blobs that are read.
     pub const MAX_OCTETS: u64 = 1024 * 1024 * 1024;
+
+    /// Hands over the manifests that hold `needle`, newest first, until `take` breaks.
+    fn each_manifest(
+        &self,
+        needle: &str,
+        fault: &mut Option<io::Error>,
+        mut take: impl FnMut(&Manifest, &mut Option<io::Error>) -> ControlFlow<()>,
+    ) {
+        let mut octets_left = self.limits.octets;
+        for (len, path) in self.candidates(fault) {
+            let Some(left) = octets_left.checked_sub(len) else {
+                fault.get_or_insert_with(|| {
+                    limit_reached(self.limits.octets, "octets of manifests")
+                });
+                return;
+            };
+            octets_left = left;
+            let octets = match read_json(&path, needle.as_bytes()) {
+                Ok(Some(octets)) => octets,
+                Ok(None) => continue,
+                Err(error) => {
+                    fault.get_or_insert(error);
+                    continue;
+                }
+            };
+            if let Ok(Document::Manifest(manifest)) = Document::parse(&octets, None)
+                && take(&manifest, fault).is_break()
+            {
+                return;
+            }
+        }
+    }
 
     /// Lists length and path of the blobs that are short enough for a manifest, newest first: a pull has just written its
     /// own.
@@ -145,6 +178,14 @@ struct Limits {
     descriptions: usize,
     blobs: usize,
     octets: u64,
+}
+
+/// Returns what stands in every manifest with this layer, cheap to look for before a blob is parsed.
+fn needle(layer: &LayerId) -> String {
+    match layer {
+        LayerId::Commitment(_) => PUBLIC_OPTIONS.to_owned(),
+        LayerId::Ciphertext(digest) => digest.to_string(),
+    }
 }
 
 fn limit_reached(limit: u64, what: &str) -> io::Error {

@@ -25,8 +25,19 @@ pub struct Job<'a, S: ?Sized> {
     pub keys: &'a S,
     /// Where else a description may be found.
     pub store: &'a ContentStore,
+    /// Whether the keys are to hear of the other layers of the image.
+    pub horizon: Horizon,
     /// Where ciphertext waits that cannot be checked before its end.
     pub spool: &'a Path,
+}
+
+/// How far those who open layers look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Horizon {
+    /// One layer after another.
+    Layer,
+    /// At the whole image, as the content store has it: they may have to go far for a key, and then fetch all at once.
+    Image,
 }
 
 /// Opens the sealed layer in `source` and writes the plain layer to `sink`; returns its length.
@@ -109,6 +120,15 @@ fn same_type(described: &MediaType, told: &MediaType) -> Result<(), OpenError> {
     })
 }
 
+/// Tells those who look at whole images which keys will be wanted soon.
+fn look_around(job: &Job<'_, impl SecretSource + ?Sized>, claims: &Claims, layer: &LayerId) {
+    if job.horizon == Horizon::Image {
+        let mut wraps = claims.wraps.as_slice().to_vec();
+        wraps.extend(job.store.siblings(layer));
+        job.keys.prepare(&wraps);
+    }
+}
+
 /// Finds the layer key with what came along, or else with what manifests of the same layer say.
 fn unlock(
     job: &Job<'_, impl SecretSource + ?Sized>,
@@ -117,6 +137,7 @@ fn unlock(
 ) -> Result<LayerOpener, DecodeError> {
     let context = WrapContext::default();
     let id = LayerId::Commitment(*layer.commitment());
+    look_around(job, claims, &id);
     let mut refused = match layer.unlock(claims, job.keys, &context) {
         Ok(opener) => return Ok(opener),
         Err(error) if may_have_other_recipients(&error) => error,
@@ -233,6 +254,9 @@ fn check(
         };
         let named = |error| DecodeError::of_layer(layer, error);
         let mut sealed = CtrHmacLayer::new(claims, first).map_err(named)?;
+        if let Some(digest) = subject.and_then(|text| text.parse().ok()) {
+            look_around(job, claims, &LayerId::Ciphertext(digest));
+        }
         let mut unchecked = sealed.unlock(job.keys, &context).map_err(named)?;
         fill(spool, first, source, buffer, |piece| {
             unchecked.update(piece)
@@ -245,6 +269,7 @@ fn check(
     let mut hasher = Hasher::new(Algorithm::Sha256);
     fill(spool, first, source, buffer, |piece| hasher.update(piece))?;
     let digest = hasher.finish();
+    look_around(job, claims, &LayerId::Ciphertext(digest.clone()));
     checked_by_store(job, &claims.plain_type, &digest, first, spool, buffer)
         .map(|checked| (checked, digest.to_string().into()))
 }

@@ -1,7 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use sealift_layer::OpenError;
+use sealift_keywrap::UnwrapError;
+use sealift_layer::{KeyReport, OpenError};
 use sealift_oci::{Digest, MediaTypeError};
 use thiserror::Error;
 
@@ -89,11 +90,11 @@ impl DecodeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Open(error) | Self::Layer { source: error, .. } => match error {
-                OpenError::NoKey { .. } => 3,
+                OpenError::NoKey { .. } => self.no_key_code(),
                 _ => 4,
             },
             Self::MediaType(_) | Self::Payload(_) => 4,
-            Self::NoKeyAndStore { .. } => 3,
+            Self::NoKeyAndStore { .. } => self.no_key_code(),
             Self::NoDescription { .. } => 7,
             Self::NoMediaType => 2,
             Self::Read(_)
@@ -119,6 +120,12 @@ impl DecodeError {
             Self::NoMediaType => Some(
                 "containerd sets it; by hand: STREAM_PROCESSOR_MEDIATYPE=<media type>+encrypted",
             ),
+            Self::Open(_) | Self::NoKeyAndStore { .. } => match self.decisive()? {
+                UnwrapError::Denied { .. } => Some(
+                    "ask the operators of the key holders; the reason is in their audit record",
+                ),
+                _ => Some("`sealift agent status` tells which holders can be reached"),
+            },
             Self::Spool(_) => Some("--spool-dir names a folder with room for the layer"),
             _ => None,
         }
@@ -126,10 +133,31 @@ impl DecodeError {
 
     /// Returns whether another private key may help.
     pub fn is_no_key(&self) -> bool {
-        matches!(
-            self,
-            Self::Open(OpenError::NoKey { .. }) | Self::NoKeyAndStore { .. }
-        )
+        self.report().is_some() && self.decisive().is_none()
+    }
+
+    /// Returns what key holders said, or that they could not be reached.
+    fn decisive(&self) -> Option<&UnwrapError> {
+        self.report()?.decisive()
+    }
+
+    fn report(&self) -> Option<&KeyReport> {
+        match self {
+            Self::Open(OpenError::NoKey { report, .. })
+            | Self::NoKeyAndStore {
+                source: OpenError::NoKey { report, .. },
+                ..
+            } => Some(report),
+            _ => None,
+        }
+    }
+
+    fn no_key_code(&self) -> u8 {
+        match self.decisive() {
+            Some(UnwrapError::Denied { .. }) => 6,
+            Some(_) => 5,
+            None => 3,
+        }
     }
 
     pub(crate) fn of_layer(layer: impl ToString, source: OpenError) -> Self {

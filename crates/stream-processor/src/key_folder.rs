@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sealift_agent::AgentIdentity;
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private};
 use sealift_keywrap::{Identity, KeyError, Keyring, Password};
@@ -53,6 +54,14 @@ impl Keys {
         } else {
             let said = format!("{found} of them in {}", folder.display());
             self.notes.insert(passed_over, said);
+        }
+    }
+
+    /// Adds this node's agent, behind all keys that are here: whatever it is asked may go on record at the key holders.
+    pub fn add_agent(&mut self, socket: &Path) {
+        self.notes.push(format!("agent at {}", socket.display()));
+        if let Err(error) = self.ring.push(Box::new(AgentIdentity::new(socket))) {
+            self.notes.push(format!("agent: {error}"));
         }
     }
 

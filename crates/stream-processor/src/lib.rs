@@ -16,7 +16,7 @@ mod spool;
 mod wiped;
 
 pub use content_store::{ContentStore, Descriptions};
-pub use decode::{Job, decode};
+pub use decode::{Horizon, Job, decode};
 pub use error::DecodeError;
 pub use key_folder::{Keys, MAX_FOLDER_DEPTH, MAX_FOLDER_ENTRIES};
 pub use payload::{LayerDescriptor, Payload, PayloadError};

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use sealift_stream_processor::{ContentStore, DecodeError, Job, Keys, Payload, decode};
+use sealift_stream_processor::{ContentStore, DecodeError, Horizon, Job, Keys, Payload, decode};
 
 use crate::args::Args;
 
@@ -70,12 +70,19 @@ fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, De
     for folder in args.key_folders() {
         keys.add_folder(&folder);
     }
+    if let Some(socket) = &args.agent {
+        keys.add_agent(socket);
+    }
     let (mut source, mut sink) = standard_streams()?;
     let job = Job {
         media_type,
         descriptor: payload.descriptor.as_ref(),
         keys: &keys.ring,
         store: &ContentStore::new(&args.containerd_root),
+        horizon: match args.agent {
+            Some(_) => Horizon::Image,
+            None => Horizon::Layer,
+        },
         spool: &args.spool_dir(),
     };
     decode(&job, &mut source, &mut sink)

@@ -149,6 +149,7 @@ impl Lab {
             program: env!("CARGO_BIN_EXE_sealift-decoder").into(),
             media_type: Some(format!("{GZIP}+encrypted")),
             payload: None,
+            environment: Vec::new(),
             arguments: vec![
                 "--keys-dir".into(),
                 self.path("keys").into(),
@@ -165,6 +166,7 @@ pub(crate) struct Decoder<'a> {
     pub(crate) program: OsString,
     pub(crate) media_type: Option<String>,
     payload: Option<Vec<u8>>,
+    environment: Vec<(&'static str, OsString)>,
     pub(crate) arguments: Vec<OsString>,
 }
 
@@ -196,6 +198,11 @@ impl Decoder<'_> {
         self
     }
 
+    pub(crate) fn environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = match &self.payload {
             None => {
@@ -222,6 +229,8 @@ impl Decoder<'_> {
             command.env("STREAM_PROCESSOR_MEDIATYPE", media_type);
         }
         command.env("TMPDIR", self.lab.folder.path());
+        command.env_remove("SEALIFT_AGENT");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -2,6 +2,9 @@
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod agent;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod lab;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
