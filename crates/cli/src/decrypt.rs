@@ -18,7 +18,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let transfer = Transfer::prepare(&args.transfer)?;
-    let identities = keys::identities(&args.keys.keys, console)?;
+    let (identities, _asking) = keys::identities(&args.keys.keys, &args.holders, console)?;
     let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
     let progress = Reporter::new(console);
     let open = Open {

@@ -33,7 +33,17 @@ pub(crate) fn run(
                 .hint("leave it out: what a registry sends is always checked"),
         );
     }
-    let recipients = keys::recipients(&args.recipients.recipients, console)?;
+    let repository = args
+        .holders
+        .label_repo
+        .clone()
+        .or_else(|| repository_of(&transfer.destination));
+    let recipients = keys::recipients(
+        &args.recipients.recipients,
+        &args.holders,
+        repository.as_deref(),
+        console,
+    )?;
     let ends = transfer.open(&args.transfer, interrupt, check)?;
     let progress = Reporter::new(console);
     let seal = Seal {
@@ -68,7 +78,7 @@ pub(crate) fn run(
             LazyPullAnnotations::Drop
         },
         source_check: check,
-        repository: repository_of(&transfer.destination),
+        repository,
         created_at: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .ok()

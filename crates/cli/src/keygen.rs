@@ -1,18 +1,16 @@
 //! `sealift keygen`
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{KeyType, generate};
 use serde_json::json;
-use tempfile::{Builder, NamedTempFile};
 
 use crate::args::{KeyKind, KeygenArgs};
 use crate::console::{Console, Form};
 use crate::exit::{Code, Failure};
+use crate::files::{NewFile, Readers, check_free, publish};
 use crate::keys::password_file;
 use crate::report::SCHEMA_VERSION;
 
@@ -88,88 +86,6 @@ fn secret(args: &KeygenArgs) -> Result<Made, Failure> {
         fingerprint: key.key_id().to_owned(),
         paths,
     })
-}
-
-/// A complete file beside its place. It vanishes unless it is published.
-struct NewFile {
-    path: PathBuf,
-    content: NamedTempFile,
-}
-
-/// Who may read a new file.
-#[derive(Clone, Copy)]
-enum Readers {
-    Owner,
-    Everybody,
-}
-
-impl NewFile {
-    fn prepare(path: PathBuf, octets: &[u8], readers: Readers) -> Result<Self, Failure> {
-        let write = || -> io::Result<NamedTempFile> {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            // Temporary files are made with mode 0600 and O_EXCL.
-            let mut file = Builder::new()
-                .prefix(".sealift-")
-                .tempfile_in(folder.unwrap_or(Path::new(".")))?;
-            file.write_all(octets)?;
-            #[cfg(unix)]
-            if let Readers::Everybody = readers {
-                use std::os::unix::fs::PermissionsExt;
-                file.as_file()
-                    .set_permissions(fs::Permissions::from_mode(0o644))?;
-            }
-            #[cfg(not(unix))]
-            let _ = readers;
-            file.as_file().sync_all()?;
-            Ok(file)
-        };
-        let content = write().map_err(|error| cannot_write(&path, &error))?;
-        Ok(Self { path, content })
-    }
-}
-
-/// Gives the files their names: all, or none. A name that is taken by now is not overwritten.
-fn publish(files: Vec<NewFile>) -> Result<Vec<PathBuf>, Failure> {
-    let mut published: Vec<PathBuf> = Vec::new();
-    for file in files {
-        if let Err(error) = file.content.persist_noclobber(&file.path) {
-            for path in &published {
-                // These are ours: no other program could have had the name.
-                let _ = fs::remove_file(path);
-            }
-            return Err(match error.error.kind() {
-                io::ErrorKind::AlreadyExists => taken(&file.path),
-                _ => cannot_write(&file.path, &error.error),
-            });
-        }
-        published.push(file.path);
-    }
-    Ok(published)
-}
-
-fn check_free(path: &Path) -> Result<(), Failure> {
-    match path.symlink_metadata() {
-        Ok(_) => Err(taken(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(cannot_write(path, &error)),
-    }
-}
-
-fn taken(path: &Path) -> Failure {
-    Failure::new(
-        Code::Other,
-        format!(
-            "`{}` exists, and keys are never overwritten",
-            path.display()
-        ),
-    )
-    .hint("choose another name with -o NAME")
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Code::Other, format!("cannot write `{}`", path.display())).because(error)
 }
 
 fn with_ending(name: &Path, ending: &str) -> PathBuf {

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private, parse_public};
 use sealift_keywrap::{
@@ -13,8 +15,10 @@ use sealift_keywrap::{
 };
 use zeroize::Zeroizing;
 
+use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs};
 use crate::console::Console;
 use crate::exit::{Code, Failure};
+use crate::keyholders::layers::{self, Asking};
 
 /// Reads the keys that layers are sealed for; the same key twice counts once.
 ///
@@ -22,6 +26,8 @@ use crate::exit::{Code, Failure};
 /// [`Failure`] if a single one cannot be used: a recipient is never dropped silently.
 pub(crate) fn recipients(
     specs: &[String],
+    holders: &HoldersRecipientArgs,
+    repository: Option<&str>,
     console: &Console,
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
@@ -41,6 +47,7 @@ pub(crate) fn recipients(
                 keys.into_iter().for_each(|key| add(Box::new(key)));
             }
             RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?)),
+            RecipientSpec::Holders(id) => add(layers::recipient(&id, holders, repository)?),
             other => return Err(unsupported(recipient_scheme(&other))),
         }
     }
@@ -51,7 +58,12 @@ pub(crate) fn recipients(
 ///
 /// # Errors
 /// [`Failure`] if a single one cannot be used, or beyond [`Keyring::MAX_IDENTITIES`].
-pub(crate) fn identities(specs: &[String], console: &Console) -> Result<Keyring, Failure> {
+pub(crate) fn identities(
+    specs: &[String],
+    holders: &HoldersIdentityArgs,
+    console: &Console,
+) -> Result<(Keyring, Asking), Failure> {
+    let mut asking = Asking::default();
     let mut keyring = Keyring::new();
     let mut passwords = Passwords::default();
     for spec in specs {
@@ -77,10 +89,16 @@ pub(crate) fn identities(specs: &[String], console: &Console) -> Result<Keyring,
                     .push(key)
                     .map_err(|error| Failure::of(Code::Usage, &error))?;
             }
+            IdentitySpec::Holders(id) => {
+                let identity = asking.identity(&id, holders)?;
+                keyring
+                    .push(identity)
+                    .map_err(|error| Failure::of(Code::Usage, &error))?;
+            }
             other => return Err(unsupported(identity_scheme(&other))),
         }
     }
-    Ok(keyring)
+    Ok((keyring, asking))
 }
 
 /// Reads a file that holds a password, less one final line end.
@@ -118,6 +136,31 @@ impl Passwords {
     }
 }
 
+/// Reads the secret number of a P-256 private key, for whoever splits it.
+pub(crate) fn private_scalar(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let key = crate::keyholders::operator::signing_key(path)?;
+    let unusable = || {
+        Failure::new(
+            Code::Other,
+            format!("cannot use the key in `{}`", path.display()),
+        )
+    };
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.expose_pkcs8())
+        .map_err(|_| unusable())?;
+    let octets: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().map_err(|_| unusable())?;
+    let mut scalar = Zeroizing::new([0; 32]);
+    let source = octets.as_ref();
+    // Leading zeros may be left out.
+    let start = scalar
+        .len()
+        .checked_sub(source.len())
+        .ok_or_else(unusable)?;
+    if let Some(target) = scalar.get_mut(start..) {
+        target.copy_from_slice(source);
+    }
+    Ok(scalar)
+}
+
 fn customer_key(source: &KeySource) -> Result<CustomerKey, Failure> {
     let (key, place) = match source {
         KeySource::File(path) => (
@@ -147,7 +190,7 @@ fn variable(name: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// Reads a file of secrets, and refuses one that is open to others.
-fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let (octets, permissions) = read_private(path)?;
     permissions?;
     Ok(octets)
@@ -275,7 +318,7 @@ fn unsupported(scheme: &str) -> Failure {
         Code::Usage,
         format!("`{scheme}:` is not supported by this version"),
     )
-    .hint("use a public or private key file (jwe:) or aes256:")
+    .hint("use a public or private key file (jwe:), aes256: or holders:")
 }
 
 fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
@@ -284,7 +327,6 @@ fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
         RecipientSpec::Pgp(_) => "pgp",
         RecipientSpec::Pkcs11(_) => "pkcs11",
         RecipientSpec::Provider { .. } => "provider",
-        RecipientSpec::Holders(_) => "holders",
         RecipientSpec::Kms(_) => "kms",
         _ => "this kind",
     }
@@ -296,7 +338,6 @@ fn identity_scheme(spec: &IdentitySpec) -> &'static str {
         IdentitySpec::Pgp(_) => "pgp",
         IdentitySpec::Pkcs11(_) => "pkcs11",
         IdentitySpec::Provider { .. } => "provider",
-        IdentitySpec::Holders(_) => "holders",
         IdentitySpec::Kms(_) => "kms",
         _ => "this kind",
     }

@@ -11,13 +11,18 @@ mod decrypt;
 mod deliver;
 mod encrypt;
 mod exit;
+mod files;
 mod inspect;
 mod interrupt;
 mod keygen;
+mod keyholders;
 mod keys;
 mod places;
+#[cfg(feature = "server")]
+mod policy;
 mod progress;
 mod report;
+mod shamir;
 mod text;
 mod transfer;
 mod verify;
@@ -60,6 +65,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         | Command::Copy(_)
         | Command::Inspect(_)
         | Command::Verify(_) => {}
+        other => return keyholders::run(other, console),
     }
     let interrupt = Interrupt::install(Arc::clone(console))?;
     match command {
@@ -68,7 +74,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Copy(args) => copy::run(args, console, &interrupt),
         Command::Inspect(args) => inspect::run(args, console),
         Command::Verify(args) => verify::run(args, console, &interrupt),
-        Command::Keygen(_) | Command::Completion(_) | Command::Version => Ok(()),
+        _ => Ok(()),
     }
 }
 

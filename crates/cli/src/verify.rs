@@ -20,14 +20,16 @@ pub(crate) fn run(
     let reference = parse(&args.source.reference)?;
     let identities = match args.keys.keys.as_slice() {
         [] => None,
-        specs => Some(keys::identities(specs, console)?),
+        specs => Some(keys::identities(specs, &args.holders, console)?),
     };
     let transport = transport(&args.source.registry, None)?;
     let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
     let progress = Reporter::new(console);
     let verify = Verify {
         source: &source,
-        identities: identities.as_ref().map(|keyring| keyring as Identities<'_>),
+        identities: identities
+            .as_ref()
+            .map(|(keyring, _)| keyring as Identities<'_>),
         platforms: args.source.platforms.platforms.clone(),
         jobs: jobs(args.jobs),
         progress: &progress,

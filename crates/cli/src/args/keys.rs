@@ -1,10 +1,12 @@
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Who may open the layers.
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
-    /// JWKS), aes256:FILE or aes256:env:VAR with a secret AES-256 key
+    /// JWKS), aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders
     #[arg(
         short = 'r',
         long = "recipient",
@@ -20,7 +22,7 @@ pub(crate) struct RecipientArgs {
 /// With what the layers are opened.
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
-    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS), aes256:FILE or aes256:env:VAR; a passphrase
+    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS), aes256:FILE, aes256:env:VAR or holders:KEYID; a passphrase
     /// follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE
     #[arg(
         short = 'k',
@@ -47,4 +49,62 @@ pub(crate) struct OptionalKeyArgs {
         hide_env_values = true
     )]
     pub(crate) keys: Vec<String>,
+}
+
+/// What layers that key holders open are bound to.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Key holders")]
+pub(crate) struct HoldersRecipientArgs {
+    /// File that lists the key holders and their keys
+    #[arg(
+        long = "holders",
+        value_name = "FILE",
+        env = "SEALIFT_HOLDERS",
+        hide_env_values = true
+    )]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Repository that the layers are bound to, HOST/PATH [default: that of a destination in a registry]
+    #[arg(long, value_name = "REPO")]
+    pub(crate) label_repo: Option<String>,
+
+    /// Jurisdictions whose nodes may open the layers, ISO 3166 codes, or `*` for all
+    #[arg(
+        long,
+        value_name = "CODE[,CODE]",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
+    pub(crate) residency: Vec<String>,
+
+    /// Policy set by which the holders must decide
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) policy: String,
+}
+
+/// Where key holders are that may open layers.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Key holders")]
+pub(crate) struct HoldersIdentityArgs {
+    /// File that lists the key holders, their keys, and how this machine identifies itself
+    #[arg(
+        long = "holders",
+        value_name = "FILE",
+        env = "SEALIFT_HOLDERS",
+        hide_env_values = true
+    )]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Operator to speak as instead: its private key, with its certificate beside it as NAME.crt
+    #[arg(
+        long = "as",
+        value_name = "NAME.pem",
+        env = "SEALIFT_OPERATOR",
+        hide_env_values = true
+    )]
+    pub(crate) operator: Option<PathBuf>,
+
+    /// Why the layers are opened, for the record of every holder
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) justification: String,
 }

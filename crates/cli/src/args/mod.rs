@@ -1,7 +1,10 @@
 //! The command line as types. Its help is public interface: a snapshot test holds it.
 
 mod common;
+mod group_keys;
+mod holders;
 mod keys;
+mod nodes;
 
 use std::path::PathBuf;
 
@@ -10,7 +13,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use common::{
     Global, Login, ProgressMode, RegistryArgs, ReportArgs, SourceArgs, TransferArgs,
 };
-pub(crate) use keys::{KeyArgs, OptionalKeyArgs, RecipientArgs};
+pub(crate) use group_keys::*;
+pub(crate) use holders::*;
+pub(crate) use keys::{
+    HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, RecipientArgs,
+};
+pub(crate) use nodes::*;
 
 /// Seals container images so that only who holds a key can read their layers.
 ///
@@ -62,6 +70,16 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Verify(VerifyArgs),
     Keygen(KeygenArgs),
+    Holder(HolderArgs),
+    Operator(OperatorArgs),
+    Key(KeyCommandArgs),
+    Node(NodeArgs),
+    Revoke(RevokeArgs),
+    Agent(AgentArgs),
+    #[cfg(feature = "server")]
+    Policy(PolicyArgs),
+    Posture(PostureArgs),
+    Audit(AuditArgs),
     Completion(CompletionArgs),
     /// Prints the version.
     Version,
@@ -78,6 +96,9 @@ pub(crate) enum Command {
 pub(crate) struct EncryptArgs {
     #[command(flatten)]
     pub(crate) recipients: RecipientArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersRecipientArgs,
 
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
@@ -129,6 +150,9 @@ Examples:
   Seal only the topmost layer, readable for skopeo and podman
     sealift encrypt app:1 registry.example/app:1 -r mykey.pub.pem --layer -1 --cipher ocicrypt
 
+  Seal for key holders: no single machine can open it
+    sealift encrypt app:1 registry.example/app:1 -r holders:default --holders holders.toml
+
 Next: `sealift inspect DST` shows who may open it.";
 
 /// Opens the sealed layers of an image and writes the original.
@@ -141,6 +165,9 @@ Next: `sealift inspect DST` shows who may open it.";
 pub(crate) struct DecryptArgs {
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersIdentityArgs,
 
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
@@ -159,6 +186,9 @@ Examples:
 
   With a customer-supplied AES-256 key out of the environment
     sealift decrypt oci:sealed oci:opened -k aes256:env:LAYER_KEY
+
+  With the help of key holders, as the operator or node that holders.toml names
+    sealift decrypt registry.example/app:1 oci:opened -k holders:default --holders holders.toml
 
 Next: `sealift inspect DST` shows the layers in clear; `sealift verify DST` re-hashes them.";
 
@@ -215,6 +245,9 @@ Next: `sealift verify REF -k KEY` proves that a key opens every layer.";
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) keys: OptionalKeyArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersIdentityArgs,
 
     /// How many layers are read at the same time
     #[arg(

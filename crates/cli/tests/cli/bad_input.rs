@@ -291,7 +291,7 @@ fn references_and_options_without_sense_exit_2() {
                 "-r",
                 "holders:default",
             ],
-            "`holders:` is not supported by this version",
+            "no holders file was named",
         ),
         (
             &[

@@ -116,7 +116,7 @@ fn never_overwrites_and_leaves_nothing_behind() {
         let lab_files = lab.files("");
         lab.write(taken, b"precious");
         lab.sealift(&["keygen", "--type", kind, "-o", "a"])
-            .fails(1, "keys are never overwritten");
+            .fails(1, "is never overwritten");
         assert_eq!(fs::read(lab.path(taken)).unwrap(), b"precious");
         fs::remove_file(lab.path(taken)).unwrap();
         assert_eq!(lab.files(""), lab_files, "{taken}");

@@ -2,9 +2,16 @@
 #![cfg(test)]
 
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod deployment;
 mod help;
+mod holders;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod key_holders;
 mod keygen;
+#[cfg(target_os = "linux")]
+mod master_key;
 mod output;
 mod registry;
 mod tool;

@@ -123,6 +123,18 @@ impl Run {
         serde_json::from_str(&self.succeeds()).unwrap()
     }
 
+    /// Expects a failure that may have an answer on standard output as well.
+    #[track_caller]
+    pub(crate) fn exits_with(self, code: i32, what: &str) -> Self {
+        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
+        assert!(
+            self.stderr.contains(what),
+            "{what:?} is not in\n{}",
+            self.stderr
+        );
+        self
+    }
+
     /// Expects a failure with one `error:` line that contains `what`, and nothing on standard output.
     #[track_caller]
     pub(crate) fn fails(self, code: i32, what: &str) -> Self {
