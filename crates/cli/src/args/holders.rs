@@ -43,7 +43,7 @@ pub(crate) struct DeploymentFileArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Key holders")]
 pub(crate) struct IdentityArgs {
-    /// Operator to speak as: its private key, with its certificate beside it as NAME.crt [default: the [client] of the
+    /// Operator to speak as: its private key, with its certificate beside it as NAME.crt [default: the 'client' of the
     /// holders file; for changes the first --sign-with]
     #[arg(
         long = "as",

@@ -28,7 +28,7 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// [`SecretsError::Sealing`] when the passphrase is empty; [`SecretsError::Randomness`].
+    /// [`SecretsError`], among others when the passphrase is empty.
     pub fn create(
         name: &str,
         index: HolderId,

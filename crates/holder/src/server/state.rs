@@ -1,6 +1,6 @@
 //! What a holder knows: registers of commands, and what follows from them.
 //!
-//! [`State::apply`] is the only way in, and it is deterministic: two holders that have applied the same commands, in
+//! `State::apply` is the only way in, and it is deterministic: two holders that have applied the same commands, in
 //! whatever order, know the same. It reads no clock and no store.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
