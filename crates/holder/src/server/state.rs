@@ -664,3 +664,35 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Most keys whose holders one command is waited for, of what peers add.
 const MAX_NEEDS: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn need(count: usize, holders: &[&str]) -> Vec<Need> {
+        vec![Need {
+            count,
+            holders: names(holders),
+        }]
+    }
+
+    #[test]
+    fn a_holder_that_lags_waits_for_those_whom_its_peers_know() {
+        // It knows no key; gru knows one that fra, gru and syd share.
+        let mut requirement = Requirement {
+            restrictive: true,
+            needs: vec![need(2, &["fra", "gru", "nrt", "syd"])],
+        };
+        let confirmed = names(&["nrt", "gru"]);
+        assert!(requirement.is_met(&confirmed));
+        let of_key = need(2, &["fra", "gru", "syd"]);
+        requirement.join(vec![of_key.clone(), of_key]);
+        assert_eq!(requirement.needs().len(), 2);
+        assert!(!requirement.is_met(&confirmed));
+        assert!(requirement.is_met(&names(&["nrt", "gru", "syd"])));
+    }
+}
