@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::future::poll_immediate;
 use sealift_holder::Octets;
 use sealift_holder::command::Order;
-use sealift_holder::server::gossip::{Link, LinkError};
+use sealift_holder::server::gossip::{Link, LinkError, catch_up};
 use sealift_holder::server::release::release;
 use sealift_holder::server::rollback::RESTORED;
 use sealift_holder::server::state::Applied;
@@ -442,4 +442,40 @@ async fn a_restored_store_releases_nothing_before_all_peers_were_heard() {
     let site = site.restart().await;
     assert!(!site.running.service().is_behind());
     site.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_hears_the_dealers_out_before_it_accepts_a_share() {
+    let rig = Rig::new(3, 2);
+    let group = rig.deal("default", false);
+    rig.start(0, &group).await.shutdown().await;
+    let peer = Arc::new(Peer {
+        up: AtomicBool::new(false),
+        commands: vec![rig.command("node:tokyo-7", 1, Order::RevokeNode {})],
+    });
+    let mut config = rig.config(0, rig.open_store(0));
+    config.links = Some(vec![Arc::<Peer>::clone(&peer)]);
+    // The regular pull comes once, while the peer is cut off, and not again.
+    config.limits.pull_every = std::time::Duration::from_secs(3600);
+    let running = Server::start(config).await.unwrap();
+    let service = running.service();
+    let dealers = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        catch_up(service, &dealers(&["fra", "gru"])).await,
+        Err("gru".to_owned())
+    );
+    assert_eq!(
+        catch_up(service, &dealers(&["nrt"])).await,
+        Err("nrt".to_owned())
+    );
+    assert!(!service.writer.state().is_revoked("tokyo-7"));
+    peer.up.store(true, Ordering::SeqCst);
+    assert_eq!(catch_up(service, &dealers(&["fra", "gru"])).await, Ok(()));
+    assert!(service.writer.state().is_revoked("tokyo-7"));
+    running.shutdown().await;
 }
