@@ -223,6 +223,16 @@ fn may_open(wrapped: &WrappedKey) -> bool {
     ThresholdLabel::of(wrapped).is_some() || (wrapped.scheme == Scheme::Jwe && by_agreement())
 }
 
+/// Returns those of the wrapped keys that key holders may be able to open, as many as fit into one question.
+pub fn one_question(wraps: &[WrappedKey]) -> Vec<WrappedKey> {
+    let mut wraps: Vec<_> = wraps
+        .iter()
+        .filter(|wrapped| may_open(wrapped))
+        .cloned()
+        .collect();
+    draw(&mut wraps, MAX_ELEMENTS, MAX_ELEMENT_OCTETS)
+}
+
 /// Takes elements from the front as long as they are not more than `count` and `octets`.
 fn draw(from: &mut Vec<WrappedKey>, count: usize, mut octets: usize) -> Vec<WrappedKey> {
     let fitting = from.iter().take(count).take_while(|wrapped| {

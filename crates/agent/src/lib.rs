@@ -9,4 +9,4 @@ pub mod protocol;
 #[cfg(all(unix, feature = "server"))]
 pub mod server;
 
-pub use client::{AgentIdentity, AskError};
+pub use client::{AgentIdentity, AskError, one_question};

@@ -16,6 +16,7 @@ mod seal;
 mod selection;
 mod tree;
 mod verify;
+mod wanted;
 mod work;
 
 pub use copy::Copy;
@@ -28,3 +29,4 @@ pub use progress::{Action, Event, Progress, Silent};
 pub use seal::{Attestations, LazyPullAnnotations, OriginalManifest, Seal, SourceCheck};
 pub use selection::Selection;
 pub use verify::Verify;
+pub use wanted::{wrapped_keys, wrapped_keys_of};

@@ -1,6 +1,5 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use indexmap::IndexSet;
 use sealift_keywrap::WrapContext;
 use sealift_layer::{
     Checked, Claims, CtrHmacLayer, Intake, LayerOpener, OpenError, OriginalKey, Release,
@@ -12,6 +11,7 @@ use tempfile::SpooledTempFile;
 
 use crate::error::ImageError;
 use crate::progress::{Event, Progress};
+use crate::wanted::of_layers;
 use crate::work::{PIECE_LEN, Stop, pump};
 
 /// Whoever may open layers, from several threads.
@@ -33,16 +33,7 @@ pub(crate) fn prepare<'a>(
     identities: Identities<'_>,
     layers: impl Iterator<Item = &'a Descriptor>,
 ) {
-    let mut wraps = IndexSet::new();
-    for layer in layers {
-        let annotations = layer.annotations().iter();
-        let annotations = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
-        // A layer whose annotations are refused is reported when it is its turn.
-        if let Ok(claims) = Claims::new(layer.media_type(), annotations) {
-            wraps.extend(claims.wraps.as_slice().iter().cloned());
-        }
-    }
-    identities.prepare(wraps.into_iter().collect::<Vec<_>>().as_slice());
+    identities.prepare(&of_layers(layers));
 }
 
 /// Opens one layer.

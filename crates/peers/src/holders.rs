@@ -3,8 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::command::{Outcome, call, run};
 use crate::lab::Lab;
@@ -71,7 +75,7 @@ impl<'lab> KeyHolders<'lab> {
     ///
     /// Returns the agent's socket.
     #[track_caller]
-    pub fn add_node(&mut self, name: &str) -> PathBuf {
+    pub fn add_node(&mut self, name: &str, agent: &[&str]) -> PathBuf {
         let token = self.as_admin(&[
             "node",
             "token",
@@ -104,8 +108,25 @@ impl<'lab> KeyHolders<'lab> {
         self.lab
             .sealift(&[sign.as_slice(), &with].concat())
             .succeeded();
-        self.begin(&["agent", "serve", "--dir", &dir], "listening");
+        let serve = ["agent", "serve", "--dir", &dir];
+        self.begin(&[&serve[..], agent].concat(), "listening");
         self.lab.path(name).join("agent.sock")
+    }
+
+    /// Waits until an agent holds so many keys.
+    #[track_caller]
+    pub fn wait_for_keys(&self, agent: &Path, count: u64) {
+        let status = ["agent", "status", "--json", "--socket"].map(OsStr::new);
+        let status = [&status[..], &[agent.as_os_str()]].concat();
+        for _ in 0..200 {
+            let answer = run(&mut self.lab.sealift_command(&status)).succeeded();
+            let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
+            if answer["leases"] == count {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{} does not hold {count} keys", agent.display());
     }
 
     /// Kills a holder as a failing machine would.

@@ -12,6 +12,7 @@ use sealift_peers::containerd::Containerd;
 use sealift_peers::holders::KeyHolders;
 use sealift_peers::registry::{Access, Registry};
 use sealift_peers::{Lab, Layout};
+use serde_json::Value;
 
 /// The story that the demonstration tells.
 #[test]
@@ -25,7 +26,7 @@ fn containerd_pulls_through_holders_until_the_node_is_revoked() {
         &["--holders", "4", "--sharing", "3", "--unbound", "stock"],
     );
     let images = ["one", "two", "three", "four"].map(|name| place.publish(&holders, name));
-    let second = holders.add_node("tokyo-7");
+    let second = holders.add_node("tokyo-7", &[]);
 
     let node = place.node(&holders.path("agent.sock"));
     pulls_and_runs(&node, &images[0]);
@@ -101,6 +102,43 @@ fn containerd_pulls_through_holders_until_the_node_is_revoked() {
     holders
         .as_node("tokyo-7/holders.toml", &decrypt)
         .succeeded();
+}
+
+#[test]
+fn containerd_needs_no_holders_when_the_keys_were_fetched_ahead() {
+    let Some(lab) = Lab::needing(CONTAINERD) else {
+        return;
+    };
+    let place = Place::new(&lab);
+    let mut holders = KeyHolders::start(&lab, &[]);
+    let images = ["one", "two"].map(|name| place.publish(&holders, name));
+    let agent = holders.path("agent.sock");
+    let node = place.node(&agent);
+    let prefetch = [
+        "agent",
+        "prefetch",
+        &place.source(&images[0]),
+        "--json",
+        "--socket",
+        agent.to_str().unwrap(),
+    ];
+    let answer = holders.as_node("kh/holders.toml", &prefetch).succeeded();
+    let answer: Value = serde_json::from_str(&answer.stdout).unwrap();
+    let count = answer["wrappedKeys"].as_u64().unwrap();
+    assert_eq!((count > 1, &answer["fetching"]), (true, &count.into()));
+    holders.wait_for_keys(&agent, count);
+    holders.kill("gru");
+    holders.kill("nrt");
+    pulls_and_runs(&node, &images[0]);
+    holders.serve_again("gru");
+    holders.serve_again("nrt");
+
+    // The same without anybody asking: containerd fetches an image and unpacks nothing, so no decoder runs.
+    let root = Containerd::root(&lab).display().to_string();
+    let watching = holders.add_node("tokyo-7", &["--prefetch-from", &root]);
+    let fetch = ["content", "fetch", "--plain-http", &images[1]];
+    node.ctr("fetched", &fetch).succeeded();
+    holders.wait_for_keys(&watching, count);
 }
 
 #[test]

@@ -153,6 +153,11 @@ impl Agent {
         })
     }
 
+    /// Borrows what answers, for whoever knows what will be asked.
+    pub fn resident(&self) -> &Arc<Resident> {
+        &self.resident
+    }
+
     /// Answers callers, follows the holders, renews the certificate; until it is dropped, which wipes all keys.
     pub async fn serve(self, listener: UnixListener, access: Access, limits: Limits) {
         let mut tasks = JoinSet::new();

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+#[cfg(unix)]
+use sealift_oci::Platform;
 
+#[cfg(unix)]
+use super::common::RegistryArgs;
 use super::holders::{ChangeArgs, DeploymentArgs, IdentityArgs};
 
 /// Nodes: the machines that may open images.
@@ -214,6 +218,7 @@ const AGENT_EXAMPLES: &str = "\
 Examples:
   sealift agent enrol --token token --holders holders.toml --dir /var/lib/sealift
   sealift agent serve --dir /var/lib/sealift
+  sealift agent prefetch registry.example/app:1
   sealift agent status";
 
 /// `agent …`
@@ -224,6 +229,8 @@ pub(crate) enum AgentCommand {
     Serve(AgentServeArgs),
     #[cfg(unix)]
     Status(AgentStatusArgs),
+    #[cfg(unix)]
+    Prefetch(AgentPrefetchArgs),
 }
 
 /// Makes the node's key and fetches its first certificate.
@@ -281,6 +288,14 @@ pub(crate) struct AgentServeArgs {
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     pub(crate) lease: std::time::Duration,
 
+    /// containerd's root folder: keys of images are fetched as soon as their manifest arrives there
+    ///
+    /// They come while the layers are downloaded, so that nothing waits for the holders. Every fetched key is a release
+    /// on the holders' records, whether the image is run or not.
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) prefetch_from: Option<PathBuf>,
+
     /// User id that may use the socket besides root and our own (repeatable)
     #[arg(long = "allow-uid", value_name = "UID")]
     pub(crate) allow_uids: Vec<u32>,
@@ -294,6 +309,7 @@ pub(crate) struct AgentServeArgs {
 const AGENT_SERVE_EXAMPLES: &str = "\
 Examples:
   sealift agent serve --dir /var/lib/sealift --socket /run/sealift/agent.sock
+  sealift agent serve --dir /var/lib/sealift --prefetch-from /var/lib/containerd
 
 Next: give `--agent /run/sealift/agent.sock` to sealift-decoder in containerd's stream processor stanza.";
 
@@ -319,6 +335,43 @@ pub(crate) struct AgentStatusArgs {
 const AGENT_STATUS_EXAMPLES: &str = "\
 Examples:
   sealift agent status --socket /run/sealift/agent.sock";
+
+/// Has the agent fetch the keys of an image before it is pulled.
+///
+/// Reads the image's manifest, and asks the holders for the keys of all its layers in one request; they are kept as long as
+/// a lease. Every key is a release on the holders' records, whether the image is run or not.
+#[cfg(unix)]
+#[derive(Args, Debug)]
+#[command(after_help = AGENT_PREFETCH_EXAMPLES, after_long_help = AGENT_PREFETCH_EXAMPLES)]
+pub(crate) struct AgentPrefetchArgs {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+
+    /// Platform of a multi-platform image (repeatable) [default: that of this machine]
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
+
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+
+    /// The agent's socket
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        env = "SEALIFT_AGENT",
+        hide_env_values = true
+    )]
+    pub(crate) socket: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) deployment: DeploymentArgs,
+}
+
+#[cfg(unix)]
+const AGENT_PREFETCH_EXAMPLES: &str = "\
+Examples:
+  sealift agent prefetch registry.example/app:1 --socket /run/sealift/agent.sock";
 
 /// Who may open what, when: Cedar policies that the holders decide by.
 ///

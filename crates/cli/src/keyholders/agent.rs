@@ -1,15 +1,16 @@
 //! `sealift agent serve|status`
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use sealift_agent::AgentIdentity;
 use sealift_agent::server::{Access, Agent, Limits, Parts, bind};
+use sealift_agent::{AgentIdentity, AskError};
 use serde_json::json;
 
 use super::lifetime::End;
 use super::{clock, log, runtime, session};
-use crate::args::{AgentServeArgs, AgentStatusArgs};
+use crate::args::{AgentServeArgs, AgentStatusArgs, DeploymentArgs};
 use crate::console::{Console, Form};
 use crate::exit::{Code, Failure};
 use crate::files::{Readers, replace};
@@ -59,6 +60,18 @@ pub(crate) fn serve(args: &AgentServeArgs, console: &Console) -> Result<(), Fail
     runtime()?.block_on(async {
         let mut end = End::listen(args.ends_with_stdin)?;
         let agent = Agent::new(parts).map_err(|error| cannot(&error))?;
+        #[cfg(target_os = "linux")]
+        if let Some(root) = &args.prefetch_from {
+            let resident = Arc::clone(agent.resident());
+            super::arrivals::follow(root, resident, tokio::runtime::Handle::current()).map_err(
+                |error| {
+                    let what = format!("cannot watch containerd's content store in `{}`", root.display());
+                    Failure::new(Code::Other, what)
+                        .because(&error)
+                        .hint("name containerd's root folder; the agent must be able to read it, and containerd have run once")
+                },
+            )?;
+        }
         let listener = bind(&socket, None).map_err(|error| {
             Failure::new(Code::Other, format!("cannot serve `{}`", socket.display()))
                 .because(&error)
@@ -75,23 +88,10 @@ pub(crate) fn serve(args: &AgentServeArgs, console: &Console) -> Result<(), Fail
 }
 
 pub(crate) fn status(args: &AgentStatusArgs, console: &Console) -> Result<(), Failure> {
-    let socket = match &args.socket {
-        Some(socket) => socket.clone(),
-        None => {
-            let deployment = session::load(&session::path(args.deployment.file.as_deref())?)?;
-            let socket = deployment.client.and_then(|client| client.agent);
-            socket.ok_or_else(|| {
-                Failure::new(Code::Usage, "no socket of an agent was named")
-                    .hint("set SEALIFT_AGENT to it, or give --socket SOCKET")
-            })?
-        }
-    };
-    let (node, status) = AgentIdentity::new(&socket).status().map_err(|error| {
-        Failure::of(Code::Network, &error).hint(format!(
-            "sealift agent serve --dir DIR --socket {}",
-            socket.display()
-        ))
-    })?;
+    let socket = socket(args.socket.as_deref(), &args.deployment)?;
+    let (node, status) = AgentIdentity::new(&socket)
+        .status()
+        .map_err(|error| unreachable(&socket, &error))?;
     if console.form == Form::Json {
         let mut value = json!({"schemaVersion": SCHEMA_VERSION, "node": node});
         if let (Some(members), Ok(serde_json::Value::Object(more))) =
@@ -128,4 +128,28 @@ pub(crate) fn status(args: &AgentStatusArgs, console: &Console) -> Result<(), Fa
     }
     text.push_str(&table.render());
     console.result(text.as_bytes())
+}
+
+/// Returns the agent's socket, as the command line or else the holders file says.
+pub(super) fn socket(
+    named: Option<&Path>,
+    deployment: &DeploymentArgs,
+) -> Result<PathBuf, Failure> {
+    if let Some(socket) = named {
+        return Ok(socket.to_owned());
+    }
+    let deployment = session::load(&session::path(deployment.file.as_deref())?)?;
+    let socket = deployment.client.and_then(|client| client.agent);
+    socket.ok_or_else(|| {
+        Failure::new(Code::Usage, "no socket of an agent was named")
+            .hint("set SEALIFT_AGENT to it, or give --socket SOCKET")
+    })
+}
+
+/// Says that the agent gave no answer, and how it is run.
+pub(super) fn unreachable(socket: &Path, error: &AskError) -> Failure {
+    Failure::of(Code::Network, error).hint(format!(
+        "sealift agent serve --dir DIR --socket {}",
+        socket.display()
+    ))
 }

@@ -2,6 +2,8 @@
 
 #[cfg(unix)]
 mod agent;
+#[cfg(target_os = "linux")]
+mod arrivals;
 mod audit;
 pub(crate) mod change;
 #[cfg(all(feature = "server", unix))]
@@ -16,6 +18,8 @@ mod log;
 mod nodes;
 pub(crate) mod operator;
 pub(crate) mod posture;
+#[cfg(unix)]
+mod prefetch;
 #[cfg(feature = "server")]
 mod server;
 pub(crate) mod session;
@@ -61,6 +65,8 @@ pub(crate) fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failu
             AgentCommand::Serve(args) => agent::serve(args, console),
             #[cfg(unix)]
             AgentCommand::Status(args) => agent::status(args, console),
+            #[cfg(unix)]
+            AgentCommand::Prefetch(args) => prefetch::run(args, console),
         },
         #[cfg(feature = "server")]
         Command::Policy(args) => policy(&args.command, console),

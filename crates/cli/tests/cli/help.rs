@@ -80,7 +80,12 @@ fn help_is_what_it_was() {
 #[test]
 fn help_of_what_runs_on_unix_is_what_it_was() {
     let lab = Lab::new();
-    for command in ["holder dev", "agent serve", "agent status"] {
+    for command in [
+        "holder dev",
+        "agent serve",
+        "agent prefetch",
+        "agent status",
+    ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let help = lab.sealift(&arguments).succeeds();
         insta::assert_snapshot!(format!("help-{}", command.replace(' ', "-")), help);
