@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
 use aws_lc_rs::rand::SystemRandom;
-use sealift_keywrap::{Recipient, WrapContext};
+use sealift_keywrap::{Recipient, Scheme, WrapContext};
 use sealift_threshold::{
-    DescriptorParts, GroupRecipient, HolderEntry, Part, ProofKind, Residency, Share, deal_key,
-    public_share, seal_reply,
+    DescriptorParts, ErrorId, GroupRecipient, HolderEntry, HolderId, Part, PartialDecryption,
+    ProofKind, ReplyContext, Residency, Share, UnlabelledWrap, Wrap, deal_key, public_share,
+    request_hash, seal_reply,
 };
 use zeroize::Zeroizing;
 
@@ -12,7 +13,9 @@ use super::super::http::Cause;
 use super::*;
 use crate::deployment::{Holder, Key};
 use crate::dsse;
+use crate::request;
 use crate::statement::{KEY_DESCRIPTOR, KeyRelease, Release, STATEMENT};
+use crate::wire::{Code, MAX_WRAPS, WireWrap, WrapAnswer};
 
 const NAMES: [&str; 5] = ["fra", "gru", "nrt", "sin", "yul"];
 const NOW_MS: u64 = 1_800_000_000_000;
