@@ -8,26 +8,33 @@ use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use sealift_keywrap::LayerSecret;
-use sealift_threshold::{Combiner, Label, Residency, Subject, SubjectKind, Suite, Wrap, deal_key};
+use sealift_threshold::{
+    Combiner, HolderId, Label, Residency, Subject, SubjectKind, Suite, Wrap, deal_key,
+};
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
+use super::messages::parse;
 use super::*;
 use crate::certificate;
 use crate::client::ceremony::{CeremonyFailure, Coordinator, Prepared, Transport};
-use crate::command::{Admission, KeyPlan};
+use crate::command::{Admission, Command, KeyPlan};
 use crate::descriptor::Administrator;
+use crate::dsse::{self, Unverified};
 use crate::keys::SigningKey;
 use crate::server::authority::RegionalAuthority;
 use crate::server::enrol::{self, EnrolError};
 use crate::server::rollback;
 use crate::server::sealing::{Cost, SealingError};
 use crate::server::secrets::SecretsError;
+use crate::server::shares::id_of;
 use crate::server::state::{Applied, Deployment, State};
 use crate::server::store::{SqliteStore, Store};
+use crate::server::writer::Writer;
 use crate::server::{audit, commands};
 use crate::setup::{self, Init, Opened, SealSource, SetupError};
-use crate::statement::{COMMAND, ENROLMENT, Enrolment};
-use crate::wire::{CertificateRequest, EnrolRequest};
+use crate::statement::{CEREMONY, COMMAND, ENROLMENT, Enrolment};
+use crate::wire::{CeremonyAnswer, CertificateRequest, EnrolRequest};
 
 const NOW: u64 = 1_800_000_000_000;
 const NAMES: [(&str, &str); 5] = [
