@@ -3,32 +3,31 @@
 //! Everything up to the transaction may refuse; the transaction decides again on what may have changed, and records;
 //! only what is on record is computed and leaves. A caller learns a code, the record keeps the reason.
 
+mod answer;
+mod decide;
+mod presented;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use sealift_policy::{Operation, state_allows};
-use sealift_threshold::{
-    CheckedWrap, ErrorId, GroupKey, HolderId, PartialDecryption, ReplyContext, ReplyKem, Share,
-    ThresholdError, UnlabelledWrap, Wrap, seal_reply,
-};
+use sealift_threshold::GroupKey;
 use serde_json::{Value, json};
 
+use self::decide::{Candidate, Decide, Granted, gate, hidden};
+use self::presented::{Commitment, Opened, Presented};
 use super::Service;
 use super::audit::Entry;
 use super::commands::state_code;
-use super::decision::{
-    Caller, Surroundings, decide_release, posture, unlabelled_facts, wrap_facts,
-};
+use super::decision::{Caller, Surroundings, decide_release, posture};
 use super::metrics::Reason;
 use super::state::{PolicyInForce, State};
-use super::store::{Answered, StoreError};
-use super::writer::{Replay, Transaction};
+use super::store::StoreError;
 use crate::dsse::{self, DsseError};
-use crate::octets::Octets;
 use crate::request;
-use crate::statement::{KeyRelease, KeyRequest, Release, STATEMENT};
-use crate::wire::{Code, MAX_WRAPS, PartialsAnswer, PartialsRequest, WireWrap, WrapAnswer};
+use crate::statement::{KeyRequest, STATEMENT};
+use crate::wire::{Code, MAX_WRAPS, PartialsAnswer, PartialsRequest};
 
 /// Why a whole request got no answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,21 +58,6 @@ struct Question<'a> {
     key_id: &'a str,
     now_ms: u64,
     request_hash: [u8; 32],
-}
-
-/// A wrap on its way through the checks.
-struct Candidate {
-    digest: [u8; 32],
-    detail: Value,
-    /// Why it may be released, or why not.
-    decision: Result<String, Refused>,
-}
-
-/// What the transaction lets go.
-struct Granted {
-    group: Arc<GroupKey>,
-    share: Arc<Share>,
-    answered_at: u64,
 }
 
 /// Answers `POST /v1/keys/{id}/partials`. Blocks; for threads that may.
@@ -374,116 +358,6 @@ impl Question<'_> {
         result.map_err(|error| unavailable(&error).into())
     }
 
-    /// Computes what was granted, seals it, and signs the receipt.
-    fn make_answer(
-        &self,
-        request: &KeyRequest,
-        policy: &PolicyInForce,
-        digests: &[[u8; 32]],
-        opened: &[Option<Opened<'_>>],
-        outcomes: &[Result<Granted, Refused>],
-    ) -> Result<PartialsAnswer, Denied> {
-        let mut answers = Vec::with_capacity(digests.len());
-        let mut releases = Vec::with_capacity(digests.len());
-        let mut answered_at = self.now_ms;
-        let mut generation = 0;
-        for ((digest, opened), outcome) in digests.iter().zip(opened).zip(outcomes) {
-            let sealed = match (outcome, opened) {
-                (Ok(granted), Some(opened)) => {
-                    answered_at = answered_at.min(granted.answered_at);
-                    generation = granted.group.generation();
-                    self.seal(request, granted, opened, digest)
-                        .map_err(|error| {
-                            tracing::error!(%error, "a granted partial could not be made");
-                            match error.id {
-                                ErrorId::PointInvalid | ErrorId::ArgumentInvalid => {
-                                    Code::BadRequest
-                                }
-                                _ => Code::StoreUnavailable,
-                            }
-                        })
-                }
-                (Err((code, _)), _) => Err(*code),
-                (Ok(_), None) => Err(Code::BadRequest),
-            };
-            let wrap_digest = Octets::from(digest.as_slice());
-            let (partial_digest, decision) = match &sealed {
-                Ok((partial, _)) => (Some(partial.digest().as_slice().into()), "allow"),
-                Err(_) => (None, "deny"),
-            };
-            releases.push(Release {
-                wrap_digest: wrap_digest.clone(),
-                partial_digest,
-                decision: decision.to_owned(),
-            });
-            answers.push(match sealed {
-                Ok((_, sealed)) => WrapAnswer::Sealed {
-                    wrap_digest,
-                    enc: sealed.enc.into(),
-                    ct: sealed.ct.into(),
-                },
-                Err(error) => WrapAnswer::Refused { wrap_digest, error },
-            });
-        }
-        let receipt = KeyRelease {
-            request_leaf: self.request_hash.as_slice().into(),
-            holder: self.service.name.clone(),
-            generation,
-            releases,
-            policy_hash: policy.hash.as_slice().into(),
-            lease_until: answered_at
-                .saturating_add(u64::from(request.lease_seconds).saturating_mul(1000)),
-        };
-        let rng = &*self.service.rng;
-        let receipt = request::sign_receipt(&receipt, self.now_ms, &self.service.signer, rng)
-            .map_err(|error| {
-                tracing::error!(%error, "a receipt could not be signed");
-                Denied::from(Code::StoreUnavailable)
-            })?;
-        Ok(PartialsAnswer {
-            request_hash: self.request_hash.as_slice().into(),
-            answers,
-            receipt: receipt.into(),
-        })
-    }
-
-    fn seal(
-        &self,
-        request: &KeyRequest,
-        granted: &Granted,
-        opened: &Opened<'_>,
-        digest: &[u8; 32],
-    ) -> Result<(PartialDecryption, sealift_threshold::SealedReply), ThresholdError> {
-        let Granted { group, share, .. } = granted;
-        let rng = &*self.service.rng;
-        let partial = match opened {
-            Opened::Labelled(wrap) => share.partial(group, wrap, &self.request_hash, rng)?,
-            Opened::Unlabelled(wrap) => {
-                share.partial_unlabelled(group, wrap, &self.request_hash, rng)?
-            }
-        };
-        let kem = if request.kem == KEM_XWING {
-            ReplyKem::XWing
-        } else {
-            ReplyKem::P256
-        };
-        let holder: HolderId = share.index();
-        let context = ReplyContext {
-            request_hash: self.request_hash,
-            wrap_digest: *digest,
-            holder,
-            epoch: group.epoch(),
-        };
-        let sealed = seal_reply(
-            kem,
-            &request.ephemeral_key.0,
-            &context,
-            partial.as_bytes(),
-            rng,
-        )?;
-        Ok((partial, sealed))
-    }
-
     /// Records why the whole request is refused; what cannot be recorded is refused for that.
     fn refuse(&self, (code, reason): Refused) -> Denied {
         let entry = Entry {
@@ -506,271 +380,6 @@ impl Question<'_> {
     }
 }
 
-/// What the transaction needs to decide.
-struct Decide {
-    caller: Caller,
-    key_id: String,
-    request_hash: [u8; 32],
-    issued_at: u64,
-    lease_ms: u64,
-    group: Arc<GroupKey>,
-    policy_hash: [u8; 32],
-}
-
-impl Decide {
-    fn decide(
-        &self,
-        transaction: &mut Transaction<'_>,
-        candidate: Candidate,
-    ) -> Result<Granted, Refused> {
-        let digest = candidate.digest;
-        let outcome = candidate.decision.and_then(|reason| {
-            let share = self.still_stands(transaction.state(), transaction.now_ms())?;
-            let now_ms = transaction.now_ms();
-            let (answered_at, note) =
-                match transaction.replay(&self.request_hash, &digest, self.issued_at) {
-                    Replay::New => (now_ms, ""),
-                    Replay::Seen(at)
-                        if now_ms.saturating_sub(at) <= self.lease_ms && now_ms >= at =>
-                    {
-                        (at, ", again within the lease")
-                    }
-                    Replay::Seen(_) => {
-                        return Err((Code::ReplayDetected, "the lease is over".to_owned()));
-                    }
-                    Replay::Forgotten => {
-                        return Err((Code::ReplayDetected, "the request is too old".to_owned()));
-                    }
-                };
-            if note.is_empty() {
-                transaction.remember(Answered {
-                    request_hash: self.request_hash,
-                    wrap_digest: digest,
-                    issued_at: self.issued_at,
-                    answered_at,
-                });
-            }
-            let granted = Granted {
-                group: Arc::clone(&self.group),
-                share,
-                answered_at,
-            };
-            Ok((granted, format!("{reason}{note}")))
-        });
-        let (event, decision, reason) = match &outcome {
-            Ok((_, reason)) => ("release", "allow", reason.clone()),
-            Err((code, reason)) => ("refusal", "deny", format!("{code}: {reason}")),
-        };
-        transaction.audit(Entry {
-            event,
-            actor: self.caller.actor(),
-            subject: format!("key:{}", self.key_id),
-            decision,
-            reason,
-            request_hash: Some(self.request_hash),
-            wrap_digest: Some(digest),
-            detail: candidate.detail,
-        });
-        outcome.map(|(granted, _)| granted)
-    }
-
-    /// Checks again all that commands may have changed since the decision was made.
-    fn still_stands(&self, state: &State, now_ms: u64) -> Result<Arc<Share>, Refused> {
-        let changed = |what: &str| (Code::Forbidden, format!("{what} since the decision"));
-        match &self.caller {
-            Caller::Node { name, key, .. } => {
-                if state.is_revoked(&name.name) {
-                    return Err((Code::Forbidden, "the node is revoked".into()));
-                }
-                if state.pin(&name.name) != Some(key) {
-                    return Err(changed("the node's key was taken back"));
-                }
-            }
-            Caller::Operator {
-                name, key, role, ..
-            } => {
-                if state
-                    .operators()
-                    .get(name)
-                    .is_none_or(|operator| operator.key != *key || operator.role != *role)
-                {
-                    return Err(changed("the operator's role changed"));
-                }
-            }
-            Caller::Holder { .. } => return Err((Code::Forbidden, "holders open nothing".into())),
-        }
-        if state
-            .policy()
-            .is_none_or(|policy| policy.hash != self.policy_hash)
-        {
-            return Err((
-                Code::PolicyStale,
-                "another policy is in force since the decision".into(),
-            ));
-        }
-        gate(state, &self.key_id, &self.group, now_ms)?;
-        let epoch = state
-            .keys()
-            .get(&self.key_id)
-            .and_then(|key| key.epochs.get(&self.group.epoch()));
-        let epoch = epoch.ok_or_else(|| changed("the key is gone"))?;
-        if epoch.group.generation() != self.group.generation() {
-            return Err((
-                Code::InvalidState,
-                "the shares were renewed since the decision".into(),
-            ));
-        }
-        epoch
-            .share
-            .clone()
-            .ok_or_else(|| (Code::StoreUnavailable, "this holder has no share".into()))
-    }
-}
-
-/// Checks the state of a key and its lowest epoch.
-fn gate(state: &State, key_id: &str, group: &GroupKey, now_ms: u64) -> Result<(), Refused> {
-    let key = state
-        .keys()
-        .get(key_id)
-        .ok_or_else(|| (Code::Forbidden, "no such key".to_owned()))?;
-    state_allows(key.state(now_ms), Operation::Partials)
-        .map_err(|error| (hidden(state_code(error.code)), error.to_string()))?;
-    if group.epoch() < key.min_epoch {
-        return Err((
-            Code::Forbidden,
-            format!("epoch {} is below {}", group.epoch(), key.min_epoch),
-        ));
-    }
-    Ok(())
-}
-
-/// A wrap as it was presented.
-struct Presented {
-    digest: [u8; 32],
-    kind: Kind,
-}
-
-enum Kind {
-    Labelled(Box<Wrap>),
-    Unlabelled(Box<UnlabelledWrap>),
-    Malformed(ErrorId),
-}
-
-/// A wrap that is what it claims to be.
-enum Opened<'a> {
-    Labelled(Box<CheckedWrap<'a>>),
-    Unlabelled(&'a UnlabelledWrap),
-}
-
-/// What the request commits to.
-struct Commitment<'a> {
-    request: &'a KeyRequest,
-    salts: Option<&'a [Octets]>,
-    index: usize,
-}
-
-impl Commitment<'_> {
-    fn covers(&self, digest: &[u8; 32]) -> bool {
-        match self.salts {
-            None => self
-                .request
-                .wraps
-                .get(self.index)
-                .is_some_and(|wrap| wrap.0 == digest),
-            Some(salts) => {
-                let salt = salts
-                    .get(self.index)
-                    .map(|salt| salt.0.as_slice())
-                    .unwrap_or_default();
-                let commitment = sha256(&[salt, digest]);
-                self.request
-                    .wrap_commitments
-                    .get(self.index)
-                    .is_some_and(|wrap| wrap.0 == commitment)
-            }
-        }
-    }
-}
-
-impl Presented {
-    fn read(wrap: &WireWrap, group: &GroupKey) -> Self {
-        match wrap {
-            WireWrap::Compact(octets) => match Wrap::parse(&octets.0) {
-                Ok(wrap) => Self {
-                    digest: wrap.digest(),
-                    kind: Kind::Labelled(Box::new(wrap)),
-                },
-                Err(error) => Self {
-                    digest: sha256(&[&octets.0]),
-                    kind: Kind::Malformed(error.id),
-                },
-            },
-            WireWrap::Unlabelled { epk } => match UnlabelledWrap::from_epk(&epk.0) {
-                Ok(wrap) => Self {
-                    digest: wrap.digest(group),
-                    kind: Kind::Unlabelled(Box::new(wrap)),
-                },
-                Err(error) => Self {
-                    digest: sha256(&[&epk.0]),
-                    kind: Kind::Malformed(error.id),
-                },
-            },
-        }
-    }
-
-    fn check(
-        &self,
-        group: &GroupKey,
-        commitment: &Commitment<'_>,
-    ) -> Result<(sealift_policy::WrapFacts, Opened<'_>), Refused> {
-        let (facts, opened) = match &self.kind {
-            Kind::Malformed(id) => return Err((threshold_code(*id), id.to_string())),
-            Kind::Labelled(_) if group.unbound() => {
-                return Err((
-                    Code::LabelMismatch,
-                    "the key serves unlabelled wraps only".into(),
-                ));
-            }
-            Kind::Unlabelled(_) if !group.unbound() => {
-                return Err((
-                    Code::LabelMismatch,
-                    "the key serves labelled wraps only".into(),
-                ));
-            }
-            Kind::Labelled(wrap) => {
-                let checked = wrap
-                    .check(group)
-                    .map_err(|error| (threshold_code(error.id), error.to_string()))?;
-                (
-                    wrap_facts(&self.digest, wrap.label()),
-                    Opened::Labelled(Box::new(checked)),
-                )
-            }
-            Kind::Unlabelled(wrap) => (
-                unlabelled_facts(&self.digest, group.epoch()),
-                Opened::Unlabelled(wrap),
-            ),
-        };
-        if !commitment.covers(&self.digest) {
-            return Err((
-                Code::LabelMismatch,
-                "the request does not commit to this wrap".into(),
-            ));
-        }
-        Ok((facts, opened))
-    }
-
-    fn detail(&self) -> Value {
-        match &self.kind {
-            Kind::Labelled(wrap) => {
-                json!({"label": serde_json::to_value(wrap.label()).unwrap_or_default()})
-            }
-            Kind::Unlabelled(_) => json!({"unlabelled": true}),
-            Kind::Malformed(_) => json!({}),
-        }
-    }
-}
-
 /// The one code with which all wraps were refused, if so.
 fn common_refusal(outcomes: &[Result<Granted, Refused>]) -> Option<Code> {
     let mut codes = outcomes
@@ -778,25 +387,6 @@ fn common_refusal(outcomes: &[Result<Granted, Refused>]) -> Option<Code> {
         .map(|outcome| outcome.as_ref().err().map(|(code, _)| *code));
     let first = codes.next()??;
     codes.all(|code| code == Some(first)).then_some(first)
-}
-
-const fn threshold_code(id: ErrorId) -> Code {
-    match id {
-        ErrorId::SuiteMismatch | ErrorId::KeyMismatch | ErrorId::ModeMismatch => {
-            Code::LabelMismatch
-        }
-        ErrorId::WrapProofInvalid => Code::ProofInvalid,
-        ErrorId::Randomness => Code::StoreUnavailable,
-        _ => Code::BadRequest,
-    }
-}
-
-/// Who may not describe a key does not learn that it is gone.
-const fn hidden(code: Code) -> Code {
-    match code {
-        Code::KeyNotFound => Code::Forbidden,
-        code => code,
-    }
 }
 
 /// Returns the code for a record that could not be written.
