@@ -103,6 +103,7 @@ fn fill(
         listen: init.listen.to_owned(),
         seal: init.seal.clone(),
         quota: None,
+        clock: None,
         administrator: init
             .administrators
             .iter()
@@ -212,6 +213,8 @@ pub struct HolderConfig {
     pub administrators: Vec<Administrator>,
     /// What a node may ask of a key: `[quota]`, which people write by hand.
     pub quota: Quota,
+    /// Servers that say whether the clock is right: `ntp` of `[clock]`, which people write by hand.
+    pub ntp: Vec<String>,
 }
 
 /// Reads the directory of a holder; opens no secret.
@@ -252,6 +255,7 @@ pub fn load(dir: &Path) -> Result<HolderConfig, SetupError> {
         seal: file.seal,
         administrators,
         quota: file.quota.unwrap_or_default(),
+        ntp: file.clock.unwrap_or_default().ntp,
     })
 }
 
@@ -512,6 +516,14 @@ struct ConfigFile {
     administrator: Vec<AdministratorEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quota: Option<Quota>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockEntry>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ClockEntry {
+    ntp: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

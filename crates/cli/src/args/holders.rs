@@ -246,6 +246,9 @@ Next: `sealift holder serve --dir DIR`; a running holder reads its peers when it
 /// Runs a holder until it is told to end.
 ///
 /// Ctrl-C or SIGTERM lets requests in progress finish. Prints one line once it listens; its log goes to standard error.
+/// DIR/holder.toml may have two more sections: `[quota]` with `burst` and `per_minute`, what a node may ask of a key, and
+/// `[clock]` with `ntp = ["HOST[:PORT]", …]`: nothing is released while the clock is off by more than a second, or no server
+/// has answered for ten minutes.
 #[cfg(feature = "server")]
 #[derive(Args, Debug)]
 #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_EXAMPLES)]

@@ -146,6 +146,7 @@ pub(crate) fn serve(args: &HolderServeArgs, console: &Console) -> Result<(), Fai
         clock: clock(),
         rng: Arc::new(SystemRandom::new()),
         quota: config.quota,
+        ntp: config.ntp,
         limits,
     };
     let runtime = runtime()?;

@@ -23,6 +23,7 @@ pub mod secrets;
 pub mod shares;
 pub mod state;
 pub mod store;
+pub mod timekeeping;
 pub mod vault;
 pub mod writer;
 
@@ -47,6 +48,7 @@ use self::metrics::Metrics;
 use self::quota::{Buckets, Quota};
 use self::state::{Deployment, State};
 use self::store::{Store, StoreError};
+use self::timekeeping::Timekeeping;
 use self::vault::ShareVault;
 use self::writer::{Transaction, Writer};
 use crate::Clock;
@@ -73,6 +75,8 @@ pub struct Config {
     pub credential: Arc<Credential>,
     /// Unix milliseconds.
     pub clock: Clock,
+    /// NTP servers that say whether that is the time, `HOST[:PORT]`; without any it is not doubted.
+    pub ntp: Vec<String>,
     /// Randomness.
     pub rng: Arc<dyn SecureRandom + Send + Sync>,
     /// What a node may ask of a key.
@@ -157,6 +161,7 @@ pub struct Service {
     peers_up: Mutex<BTreeSet<String>>,
     /// Whether commands that this holder once confirmed may be unknown to it.
     behind: AtomicBool,
+    timekeeping: Arc<Timekeeping>,
     waiting: Arc<Semaphore>,
     workers: Arc<Semaphore>,
     cores: Cores,
@@ -346,6 +351,7 @@ impl Server {
             limits,
             peers_up: Mutex::default(),
             behind: AtomicBool::new(behind),
+            timekeeping: Arc::new(Timekeeping::new(config.ntp)),
             waiting: Arc::new(Semaphore::new(limits.waiting)),
             workers: Arc::new(Semaphore::new(limits.workers)),
             cores: Cores::new(limits.cores.max(1)),
@@ -376,6 +382,7 @@ impl Server {
                 stopped.clone(),
             ));
         }
+        tasks.spawn(Arc::clone(&service.timekeeping).follow(stopped.clone()));
         tasks.spawn(gossip::pull_forever(Arc::clone(&service), stopped.clone()));
         tasks.spawn(follow_trust(Arc::clone(&service), stopped));
         tracing::info!(name = service.name, %addr, "serving");

@@ -9,6 +9,7 @@ mod presented;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use sealift_policy::{Operation, state_allows};
@@ -68,7 +69,7 @@ pub fn release(
     key_id: &str,
     body: &PartialsRequest,
 ) -> Result<PartialsAnswer, Denied> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let request_hash = leaf_hash(&body.request.0);
     let question = Question {
         service,
@@ -107,6 +108,9 @@ impl Question<'_> {
         if self.service.is_behind() {
             let reason = "restored from a backup, and not all peers were heard since";
             return Err(self.refuse((Code::StoreUnavailable, reason.into())));
+        }
+        if let Some(doubt) = self.service.timekeeping.doubt(Instant::now()) {
+            return Err(self.refuse((Code::PolicyStale, doubt.to_string())));
         }
         let (request, issued_at) = self
             .read_request(body)

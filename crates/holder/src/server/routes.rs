@@ -46,6 +46,8 @@ pub struct Options {
     pub rng: Arc<dyn SecureRandom + Send + Sync>,
     /// What a node may ask of a key.
     pub quota: Quota,
+    /// NTP servers, `HOST[:PORT]`, that say whether the clock is right.
+    pub ntp: Vec<String>,
     /// Times and sizes.
     pub limits: Limits,
 }
@@ -75,6 +77,7 @@ pub async fn start(opened: Opened, options: Options) -> Result<Launched, LaunchE
         clock,
         rng,
         quota,
+        ntp,
         limits,
     } = options;
     let secrets = Arc::new(secrets);
@@ -110,6 +113,7 @@ pub async fn start(opened: Opened, options: Options) -> Result<Launched, LaunchE
         clock: Arc::clone(&clock),
         rng: Arc::clone(&rng),
         quota,
+        ntp,
         limits,
         links: None,
         routes: routes(context),

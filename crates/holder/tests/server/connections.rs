@@ -336,6 +336,7 @@ async fn an_address_tries_to_enrol_only_so_often() {
         clock: rig.clock.clock(),
         rng: Arc::new(rng()),
         quota: Quota::default(),
+        ntp: Vec::new(),
         limits: Limits::default(),
     };
     let launched = start(opened, options).await.unwrap();

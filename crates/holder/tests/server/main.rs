@@ -15,3 +15,5 @@ mod release;
 mod rig;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod timekeeping;

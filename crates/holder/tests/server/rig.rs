@@ -413,6 +413,7 @@ impl Rig {
             clock: self.clock.clock(),
             rng: Arc::new(rng()),
             quota: Quota::default(),
+            ntp: Vec::new(),
             limits: Limits {
                 pull_every: std::time::Duration::from_millis(50),
                 ..Limits::default()
