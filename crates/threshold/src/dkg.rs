@@ -237,8 +237,13 @@ fn write(package: &dkg::round1::Package) -> Option<Vec<u8>> {
 /// Reads a round-1 package of a polynomial with `t` coefficients.
 fn read(octets: &[u8], t: u8) -> Option<dkg::round1::Package> {
     let (commitment, proof) = octets.split_at_checked(usize::from(t) * POINT_LEN)?;
+    let (nonce, _) = proof.split_at_checked(POINT_LEN)?;
     if proof.len() != PROOF_LEN {
         return None;
+    }
+    // The library also takes SEC1's compact form, tag 05, which section 2 refuses.
+    for point in commitment.chunks(POINT_LEN).chain([nonce]) {
+        group::decode_point(point)?;
     }
     Some(dkg::round1::Package::new(
         VerifiableSecretSharingCommitment::deserialize_whole(commitment).ok()?,

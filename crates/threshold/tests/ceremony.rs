@@ -283,6 +283,10 @@ fn a_generation_names_whoever_breaks_it() {
         changed[octet] ^= 0x80;
         wrong.push(changed);
     }
+    // A point in SEC1's compact form, which the library under us would take.
+    let mut compact = package.clone();
+    compact[33] = 5;
+    wrong.push(compact);
     for wrong in wrong {
         let (mut secrets, mut packages) = begin();
         packages.insert(holder(2), wrong);
