@@ -5,6 +5,8 @@
 //! measure unwrap   --holders FILE [--trials N] [--cold] [--wraps N]
 //! measure revoke   --holders FILE --origin NAME --node NAME --sign-with KEY --sign-with KEY
 //!                  --operator NAME.pem --auditor NAME.pem [--trials N] [--spacing MS]
+//! measure zeroise  --holders FILE --origin NAME --node NAME --sign-with KEY --sign-with KEY
+//!                  --operator NAME.pem --auditor NAME.pem --agent SOCKET [--trials N] [--wraps N]
 //! ```
 //!
 //! Prints one JSON object. Times are milliseconds of one monotonic clock, but for those out of the holders' records, which are
@@ -21,12 +23,20 @@
 )]
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
+use std::io::{Read, Write};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+#[cfg(unix)]
+use base64::Engine;
+#[cfg(unix)]
+use base64::engine::general_purpose::STANDARD;
 use sealift_holder::client::http::{Clients, HolderClient};
 use sealift_holder::client::release::{Element, Options, Releaser};
 use sealift_holder::command::{Command, Order};
@@ -55,6 +65,8 @@ fn main() {
                 "releases" => releases(&arguments).await,
                 "unwrap" => unwrap(&arguments).await,
                 "revoke" => revoke(&arguments).await,
+                #[cfg(unix)]
+                "zeroise" => zeroise(&arguments).await,
                 other => panic!("no such mode: {other}"),
             }
         });
@@ -302,7 +314,8 @@ async fn hammer(
 
 async fn wait_until_allowed(node: &Node) {
     let wraps = node.wraps(1);
-    for holder in &node.deployment.holders {
+    let holders = node.deployment.holders.iter();
+    futures_util::future::join_all(holders.map(|holder| async {
         let client = node.client(&holder.name);
         loop {
             let (request, _) = node.request(&[&wraps[0]]);
@@ -313,7 +326,99 @@ async fn wait_until_allowed(node: &Node) {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }))
+    .await;
+}
+
+/// How long after a revocation was handed in the node's agent has wiped the layer keys it held.
+#[cfg(unix)]
+async fn zeroise(arguments: &Arguments) {
+    let node = Node::load(arguments);
+    let trials = arguments.number("trials", 1000);
+    let count = arguments.number("wraps", 12) as usize;
+    let name = arguments.text("node");
+    let (origin, agent) = (arguments.text("origin"), arguments.text("agent"));
+    let signers: Vec<SigningKey> = arguments
+        .all("sign-with")
+        .iter()
+        .map(|path| key(path))
+        .collect();
+    let admin = operator(&arguments.text("operator"));
+    let auditor = operator(&arguments.text("auditor"));
+    let at_origin = HolderClient::new(node.holder(&origin), Some(&admin), clock()).unwrap();
+    let auditors = Clients::new(&node.deployment.holders, Some(&auditor), &clock()).unwrap();
+    let mut version = latest_version(&auditors, &name).await;
+    let mut times = Vec::new();
+    let mut allowed = Instant::now();
+    for _ in 0..trials {
+        // A feed ends with a revocation, and is opened again a second later: all must have said something since.
+        loop {
+            let status = ask_agent(&agent, &json!("status"))["status"].take();
+            let since = milliseconds(allowed.elapsed());
+            let heard = |holder: &serde_json::Value| {
+                holder["silent_for"]
+                    .as_f64()
+                    .is_some_and(|silent| silent < since)
+            };
+            if status["revoked"] == false && status["holders"].as_array().unwrap().iter().all(heard)
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let elements: Vec<_> = node
+            .wraps(count)
+            .iter()
+            .map(|wrap| json!({"scheme": "provider.sealift", "element": STANDARD.encode(wrap.as_bytes())}))
+            .collect();
+        ask_agent(&agent, &json!({"prefetch": {"elements": elements}}));
+        while ask_agent(&agent, &json!("status"))["status"]["leases"] != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(u64::from(random()[0]))).await;
+        version += 1;
+        let order = command(&name, version, Order::RevokeNode {}, &signers);
+        let t0 = Instant::now();
+        let wiped = {
+            let agent = agent.clone();
+            tokio::task::spawn_blocking(move || {
+                while ask_agent(&agent, &json!("status"))["status"]["leases"] != 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Instant::now()
+            })
+        };
+        at_origin.command(&order).await.expect("a revocation");
+        times.push(milliseconds(wiped.await.unwrap() - t0));
+        version += 1;
+        let back = command(&name, version, Order::UnrevokeNode {}, &signers);
+        at_origin
+            .command(&back)
+            .await
+            .expect("taking the revocation back");
+        wait_until_allowed(&node).await;
+        allowed = Instant::now();
     }
+    println!(
+        "{}",
+        json!({"origin": origin, "wraps": count, "ms": spread(&times)})
+    );
+}
+
+/// One question to the agent, as its protocol has it: a length, then JSON.
+#[cfg(unix)]
+fn ask_agent(socket: &str, ask: &serde_json::Value) -> serde_json::Value {
+    let question = json!({"v": 1, "ask": ask}).to_string();
+    let mut stream = UnixStream::connect(socket).expect("the agent");
+    let len = (question.len() as u32).to_be_bytes();
+    stream.write_all(&len).unwrap();
+    stream.write_all(question.as_bytes()).unwrap();
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(len) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    let mut answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    answer["reply"].take()
 }
 
 /// A node as its files make it.
