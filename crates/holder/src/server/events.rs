@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
@@ -32,6 +34,12 @@ pub(super) fn feed(
         Some((Ok(event), follow))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}
+
+/// Returns whether an answer is a feed, which goes on for as long as somebody listens.
+pub(super) fn is_feed(answer: &Response) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 struct Follow<F> {

@@ -2,24 +2,29 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::decision::Caller;
 use super::http::Connection;
-use super::{Service, stopped};
+use super::{Service, events, stopped};
 use crate::tls::Peer;
 
 /// Serves the API until `stop`; then finishes what is open.
@@ -119,6 +124,17 @@ async fn connection(
             return;
         }
     };
+    // Nobody renews on a connection: who has a new certificate makes a new one.
+    let expiry = tokio::time::sleep(peer.as_ref().map_or(Duration::MAX, |peer| {
+        let now = (service.clock)() / 1000;
+        Duration::from_secs(
+            peer.validity
+                .not_after
+                .saturating_sub(now)
+                .saturating_add(1),
+        )
+    }));
+    tokio::pin!(expiry);
     let errand = tokio::time::sleep(
         service
             .limits
@@ -130,9 +146,16 @@ async fn connection(
         peer: peer.clone(),
         src,
     };
+    let overdue = Arc::new(Notify::new());
+    let (is_overdue, answer_time) = (Arc::clone(&overdue), service.limits.answer_time);
     let handler = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(extension.clone());
-        router.clone().oneshot(request.map(axum::body::Body::new))
+        let answered = router.clone().oneshot(request.map(Body::new));
+        let is_overdue = Arc::clone(&is_overdue);
+        async move {
+            let answer = answered.await?;
+            Ok::<_, std::convert::Infallible>(to_be_taken(answer, answer_time, is_overdue))
+        }
     });
     let builder = builder(service.limits.header_time);
     let serving = builder.serve_connection(TokioIo::new(stream), handler);
@@ -155,15 +178,84 @@ async fn connection(
                 closing = unwelcome;
             }
             () = patience.as_mut(), if !welcome && !closing => (unwelcome, closing) = (true, true),
+            () = expiry.as_mut(), if !closing => (unwelcome, closing) = (true, true),
             () = stopped(&mut stop), if !closing => closing = true,
             // Requests that are open are answered, a feed ends by itself; then it is over.
             () = tokio::time::sleep(CLOSING), if unwelcome => return,
+            // Whoever asks and does not read would make us keep what he asked for.
+            () = overdue.notified() => return,
             // A stranger can only enrol, which is one request.
             () = errand.as_mut(), if peer.is_none() => return,
         }
         if closing {
             serving.as_mut().graceful_shutdown();
         }
+    }
+}
+
+/// Says `is_overdue` when the other side has not taken the answer after `time`. A feed is no answer: it has no end.
+fn to_be_taken(answer: Response, time: Duration, is_overdue: Arc<Notify>) -> Response {
+    if events::is_feed(&answer) {
+        return answer;
+    }
+    let late = tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        is_overdue.notify_one();
+    });
+    answer.map(|body| {
+        Body::new(Taken {
+            body,
+            rest: Bytes::new(),
+            late,
+        })
+    })
+}
+
+/// The body of an answer, in pieces: HTTP/2 takes the next one when the other side has room for it, and so it is known
+/// until then that there is a rest.
+struct Taken {
+    body: Body,
+    rest: Bytes,
+    late: JoinHandle<()>,
+}
+
+impl hyper::body::Body for Taken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let len = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(len)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        match hint.exact() {
+            Some(exact) => SizeHint::with_exact(exact.saturating_add(rest)),
+            None => hint,
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.late.abort();
     }
 }
 
@@ -239,7 +331,7 @@ pub(super) async fn serve_local(
         connections.spawn(async move {
             let _place = place;
             let handler = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                router.clone().oneshot(request.map(axum::body::Body::new))
+                router.clone().oneshot(request.map(Body::new))
             });
             let builder = builder(Duration::from_secs(5));
             let serving = builder.serve_connection(TokioIo::new(stream), handler);
@@ -249,6 +341,8 @@ pub(super) async fn serve_local(
     }
 }
 
+/// Octets of an answer that are handed to the connection at once.
+const PIECE: usize = 16 * 1024;
 const CLOSING: Duration = Duration::from_secs(1);
 /// How long somebody may stay who was not welcome when he came.
 const PATIENCE: Duration = Duration::from_secs(10);

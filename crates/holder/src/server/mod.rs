@@ -106,6 +106,8 @@ pub struct Limits {
     pub header_time: Duration,
     /// Time for a body.
     pub body_time: Duration,
+    /// Time for the other side to take an answer.
+    pub answer_time: Duration,
     /// How long a command's answer waits for peers.
     pub effect_wait: Duration,
     /// How often peers are asked for commands.
@@ -126,6 +128,7 @@ impl Default for Limits {
             connections: 10_000,
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(10),
+            answer_time: Duration::from_secs(30),
             effect_wait: Duration::from_secs(2),
             pull_every: Duration::from_secs(5),
             shutdown: Duration::from_secs(10),

@@ -18,14 +18,14 @@ use tokio::net::TcpStream;
 
 use crate::rig::{NOW, Rig, node, rng};
 
-async fn site() -> (Rig, GroupKey, Running) {
+pub(crate) async fn site() -> (Rig, GroupKey, Running) {
     let rig = Rig::new(1, 1);
     let group = rig.deal("default", false);
     let running = rig.start(0, &group).await;
     (rig, group, running)
 }
 
-async fn opens(rig: &Rig, group: &GroupKey, client: &reqwest::Client) -> u16 {
+pub(crate) async fn opens(rig: &Rig, group: &GroupKey, client: &reqwest::Client) -> u16 {
     let wrap = group.wrap(&rig.label(group), b"key", &rng()).unwrap();
     let body = serde_json::to_vec(&rig.ask(group, &[&wrap]).0).unwrap();
     let sent = client
@@ -175,12 +175,15 @@ async fn impatient() -> (Rig, GroupKey, Running) {
     (rig, group, running)
 }
 
-async fn handshake(rig: &Rig, http: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+pub(crate) async fn handshake(
+    rig: &Rig,
+    http: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let credential = Credential::new(&rig.node_chain(), &rig.node.key).unwrap();
     handshake_as(rig, credential, http).await
 }
 
-async fn handshake_as(
+pub(crate) async fn handshake_as(
     rig: &Rig,
     credential: Arc<Credential>,
     http: &[u8],
@@ -203,7 +206,7 @@ async fn handshake_as(
 }
 
 /// Reads until the other side ends the connection, however it does.
-async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+pub(crate) async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut octets = Vec::new();
     let _end_or_reset = stream.read_to_end(&mut octets).await;
     octets

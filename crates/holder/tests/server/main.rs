@@ -10,6 +10,8 @@ mod faults;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]
+mod readers;
+#[cfg(test)]
 mod release;
 #[cfg(test)]
 mod rig;
