@@ -18,7 +18,7 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let transfer = Transfer::prepare(&args.transfer)?;
-    let (identities, _asking) = keys::identities(&args.keys.keys, &args.holders, console)?;
+    let (identities, asking) = keys::identities(&args.keys.keys, &args.holders, console)?;
     let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
     let progress = Reporter::new(console);
     let open = Open {
@@ -38,7 +38,9 @@ pub(crate) fn run(
         return transfer.show_plan(console, &plan);
     }
     let began = Instant::now();
-    let outcome = interrupt.explain(open.run(), &progress)?;
+    let outcome = interrupt.explain(open.run(), &progress);
     drop(progress);
+    asking.accuse(console);
+    let outcome = outcome?;
     transfer.deliver(console, &outcome, began.elapsed())
 }

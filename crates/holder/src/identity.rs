@@ -19,8 +19,21 @@ pub struct HolderIdentity {
     group: GroupKey,
     runtime: Handle,
     noted: Mutex<Vec<WrappedKey>>,
+    /// Held by the one that asks.
+    asking: Mutex<()>,
     fetched: Mutex<HashMap<WrappedKey, Result<LayerSecret, ReleaseError>>>,
-    accusations: Mutex<Vec<Accusation>>,
+    accusations: Accusations,
+}
+
+/// What holders are proven to have lied about; remains readable when the identity is in a key ring.
+#[derive(Clone, Debug, Default)]
+pub struct Accusations(Arc<Mutex<Vec<Accusation>>>);
+
+impl Accusations {
+    /// Takes those that there are so far.
+    pub fn take(&self) -> Vec<Accusation> {
+        std::mem::take(&mut lock(&self.0))
+    }
 }
 
 impl HolderIdentity {
@@ -31,14 +44,15 @@ impl HolderIdentity {
             group,
             runtime,
             noted: Mutex::default(),
+            asking: Mutex::default(),
             fetched: Mutex::default(),
-            accusations: Mutex::default(),
+            accusations: Accusations::default(),
         }
     }
 
-    /// Takes what holders are proven to have lied about so far.
-    pub fn take_accusations(&self) -> Vec<Accusation> {
-        std::mem::take(&mut lock(&self.accusations))
+    /// Returns where lies of holders are collected.
+    pub fn accusations(&self) -> Accusations {
+        self.accusations.clone()
     }
 
     /// Asks for `wanted` and, in the same requests, for what was noted.
@@ -60,7 +74,7 @@ impl HolderIdentity {
         let released = self
             .runtime
             .block_on(self.releaser.open(&self.group, elements));
-        lock(&self.accusations).extend(released.accusations);
+        lock(&self.accusations.0).extend(released.accusations);
         let mut fetched = lock(&self.fetched);
         for (owner, secret) in owners.into_iter().zip(released.secrets) {
             let Some(source) = sources.get(owner) else {
@@ -113,8 +127,13 @@ impl Identity for HolderIdentity {
             }
             label.naming(context.subject)?;
         }
-        if !lock(&self.fetched).contains_key(wrapped) {
-            self.fetch(wrapped)?;
+        {
+            // What one layer's thread asks for on behalf of all must not be asked for again by those that come meanwhile:
+            // each partial is a release in somebody's record.
+            let _asking = lock(&self.asking);
+            if !lock(&self.fetched).contains_key(wrapped) {
+                self.fetch(wrapped)?;
+            }
         }
         match lock(&self.fetched).remove(wrapped) {
             Some(Ok(secret)) => Ok(secret),

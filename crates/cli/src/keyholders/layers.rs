@@ -1,12 +1,13 @@
 //! `-r holders:KEYID` and `-k holders:KEYID`: layers that key holders open.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use sealift_holder::Octets;
 use sealift_holder::client::http::Clients;
 use sealift_holder::client::release::{Options, Releaser};
-use sealift_holder::identity::HolderIdentity;
+use sealift_holder::identity::{Accusations, HolderIdentity};
 use sealift_keywrap::{Identity, Recipient};
 use sealift_threshold::{GroupRecipient, Residency};
 use tokio::runtime::Runtime;
@@ -14,6 +15,7 @@ use tokio::runtime::Runtime;
 use super::group_keys::{group, unknown_key};
 use super::{clock, runtime, session};
 use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs};
+use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::files::read_limited;
 
@@ -49,6 +51,7 @@ pub(crate) fn recipient(
 #[derive(Debug, Default)]
 pub(crate) struct Asking {
     runtime: Option<Runtime>,
+    accusations: Vec<Accusations>,
 }
 
 impl Asking {
@@ -91,7 +94,19 @@ impl Asking {
         }
         let identity = HolderIdentity::new(Arc::new(releaser), group, runtime.handle().clone());
         self.runtime = Some(runtime);
+        self.accusations.push(identity.accusations());
         Ok(Box::new(identity))
+    }
+
+    /// Names the holders that lied, whether or not others made up for it.
+    pub(crate) fn accuse(&self, console: &Console) {
+        let lies = self.accusations.iter().flat_map(Accusations::take);
+        let liars: BTreeSet<String> = lies.map(|lie| lie.holder).collect();
+        for liar in liars {
+            console.warn(&format!(
+                "key holder `{liar}` is proven to have given a false answer; tell its operators"
+            ));
+        }
     }
 }
 

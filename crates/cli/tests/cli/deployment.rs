@@ -89,16 +89,20 @@ impl<'a> Deployment<'a> {
     /// Kills a holder as a failing machine would.
     pub(crate) fn kill(&self, name: &str) {
         let pid = self.pid(name);
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status();
-        assert!(killed.unwrap().success());
+        signal("-9", pid);
         // The signal is on its way; the port is free once the process is gone.
         while fs::read_to_string(format!("/proc/{pid}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z "))
         {
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Stops the process of a holder for as long as the guard lives: it neither answers nor closes a connection.
+    pub(crate) fn freeze(&self, name: &str) -> Frozen {
+        let pid = self.pid(name);
+        signal("-STOP", pid);
+        Frozen(pid)
     }
 
     /// Starts a holder that was killed.
@@ -141,9 +145,25 @@ impl Drop for Deployment<'_> {
     }
 }
 
+/// A process that does nothing.
+pub(crate) struct Frozen(u32);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("-CONT", self.0);
+    }
+}
+
+fn signal(which: &str, pid: u32) {
+    let sent = std::process::Command::new("kill")
+        .args([which, &pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
 /// Starts the tool and waits until it prints a line with `word`.
 #[track_caller]
-fn begin(lab: &Lab, arguments: &[&str], word: &str) -> (Child, ChildStdin) {
+pub(crate) fn begin(lab: &Lab, arguments: &[&str], word: &str) -> (Child, ChildStdin) {
     let mut command = lab.command(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();

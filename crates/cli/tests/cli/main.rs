@@ -13,6 +13,8 @@ mod keygen;
 #[cfg(target_os = "linux")]
 mod master_key;
 mod output;
+#[cfg(target_os = "linux")]
+mod quorum;
 mod registry;
 mod tool;
 mod transfer;

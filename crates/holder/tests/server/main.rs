@@ -6,6 +6,8 @@ mod commands;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod duplicates;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod interleavings;

@@ -197,7 +197,10 @@ impl<'a> Run<'a> {
                     && self.unanswered(part).next().is_none();
                 let verdict = match (denials.first(), &item.failure) {
                     (Some((_, denial)), _) if is_denied => denial.clone(),
-                    (_, Some(failure)) if exhausted => failure.clone().into(),
+                    // Where liars left too few, who lied says more than that nothing could be combined.
+                    (_, Some(failure)) if exhausted && item.usable(part) >= t => {
+                        failure.clone().into()
+                    }
                     _ if exhausted => self.unavailable(item, part),
                     _ => continue,
                 };
