@@ -11,6 +11,8 @@ mod interrupt;
 mod key_holders;
 mod keygen;
 #[cfg(target_os = "linux")]
+mod killed;
+#[cfg(target_os = "linux")]
 mod master_key;
 mod output;
 #[cfg(target_os = "linux")]
