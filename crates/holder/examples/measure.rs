@@ -7,6 +7,7 @@
 //!                  --operator NAME.pem --auditor NAME.pem [--trials N] [--spacing MS]
 //! measure zeroise  --holders FILE --origin NAME --node NAME --sign-with KEY --sign-with KEY
 //!                  --operator NAME.pem --auditor NAME.pem --agent SOCKET [--trials N] [--wraps N]
+//! measure oracle   --holders FILE --holder NAME [--trials N]
 //! ```
 //!
 //! Prints one JSON object. Times are milliseconds of one monotonic clock, but for those out of the holders' records, which are
@@ -67,6 +68,7 @@ fn main() {
                 "revoke" => revoke(&arguments).await,
                 #[cfg(unix)]
                 "zeroise" => zeroise(&arguments).await,
+                "oracle" => oracle(&arguments).await,
                 other => panic!("no such mode: {other}"),
             }
         });
@@ -160,6 +162,39 @@ async fn unwrap(arguments: &Arguments) {
     println!(
         "{}",
         json!({"cold": cold, "wraps": count, "ms": spread(&times), "failures": failures})
+    );
+}
+
+/// Whether a refusal takes longer for a key that is there than for one that is not.
+///
+/// Asked in turn over one connection. A node that is revoked is the one that must not find out.
+async fn oracle(arguments: &Arguments) {
+    let node = Node::load(arguments);
+    let client = node.client(&arguments.text("holder"));
+    let wraps = node.wraps(1);
+    let there = node.group.key_id().to_owned();
+    let mut times: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut codes: BTreeMap<String, u64> = BTreeMap::new();
+    for _ in 0..arguments.number("trials", 500) {
+        for (name, key_id) in [("there", &*there), ("not_there", "no-such-key")] {
+            let (mut request, _) = node.request_for(key_id, &[&wraps[0]]);
+            // Without a statement about the node policy denies what is there.
+            request.evidence = None;
+            let began = Instant::now();
+            let answer = client.partials(key_id, &request).await;
+            let took = milliseconds(began.elapsed());
+            times.entry(name).or_default().push(took);
+            let code = answer.map_or_else(
+                |error| error.code().map_or("none", |code| code.as_str()).to_owned(),
+                |_| "Released".to_owned(),
+            );
+            *codes.entry(format!("{name}: {code}")).or_default() += 1;
+        }
+    }
+    let [there, not_there] = ["there", "not_there"].map(|name| spread(&times[name]));
+    println!(
+        "{}",
+        json!({"codes": codes, "ms": {"there": there, "not_there": not_there}})
     );
 }
 
@@ -530,9 +565,13 @@ impl Node {
     }
 
     fn request(&self, wraps: &[&Wrap]) -> (PartialsRequest, ReplyKey) {
+        self.request_for(self.group.key_id(), wraps)
+    }
+
+    fn request_for(&self, key_id: &str, wraps: &[&Wrap]) -> (PartialsRequest, ReplyKey) {
         let ephemeral = ReplyKey::generate(ReplyKem::P256, &self.rng).unwrap();
         let request = KeyRequest {
-            key_id: self.group.key_id().to_owned(),
+            key_id: key_id.to_owned(),
             epoch: self.group.epoch(),
             wraps: wraps
                 .iter()
@@ -691,7 +730,7 @@ impl Arguments {
         let mut words = std::env::args().skip(1).peekable();
         let mode = words
             .next()
-            .unwrap_or_else(|| panic!("a mode: releases, unwrap, revoke"));
+            .unwrap_or_else(|| panic!("a mode: releases, unwrap, revoke, oracle"));
         let mut options = Vec::new();
         while let Some(word) = words.next() {
             let name = word

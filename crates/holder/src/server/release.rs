@@ -232,10 +232,11 @@ impl Question<'_> {
         answer
     }
 
-    /// Takes the wraps from the caller's bucket. Keys that are not there share one bucket.
+    /// Takes the wraps from the caller's bucket. Keys that are not there share one bucket, and so do all keys for a
+    /// revoked node, which would find out by its quota which are there.
     fn take_quota(&self, state: &State, wraps: usize) -> Result<(), Denied> {
         let actor = self.caller.actor();
-        let bucket = if state.keys().contains_key(self.key_id) {
+        let bucket = if state.keys().contains_key(self.key_id) && !self.is_revoked(state) {
             self.key_id
         } else {
             ""

@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod release;
