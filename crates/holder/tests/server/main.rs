@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod connections;
@@ -9,6 +11,8 @@ mod connections;
 mod duplicates;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod interleavings;
 #[cfg(test)]

@@ -46,6 +46,10 @@ pub(crate) const NAMES: [&str; 5] = ["fra", "gru", "nrt", "syd", "bom"];
 pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
+    pub(crate) fn at(now_ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(now_ms)))
+    }
+
     pub(crate) fn set(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::SeqCst);
     }
@@ -182,7 +186,7 @@ impl Rig {
             }
         });
         Self {
-            clock: TestClock(Arc::new(AtomicU64::new(NOW))),
+            clock: TestClock::at(NOW),
             alice: person("alice"),
             bob: person("bob"),
             posture_service: SigningKey::generate().unwrap(),
