@@ -143,6 +143,21 @@ impl<'lab> KeyHolders<'lab> {
         self.begin(&["holder", "serve", "--dir", &folder], "listening");
     }
 
+    /// Starts a holder whose folder was taken elsewhere.
+    #[track_caller]
+    pub fn serve_from(&mut self, folder: &Path) {
+        let folder = folder.display().to_string();
+        self.begin(&["holder", "serve", "--dir", &folder], "listening");
+    }
+
+    /// Ends everything that was started; the files stay.
+    pub fn end(&mut self) {
+        for (mut child, lifeline) in self.processes.drain(..).rev() {
+            drop(lifeline);
+            let _ = child.wait();
+        }
+    }
+
     /// Starts a service that ends with us, and waits until it prints a line with `word`.
     #[track_caller]
     fn begin(&mut self, arguments: &[&str], word: &str) {
@@ -165,9 +180,6 @@ impl<'lab> KeyHolders<'lab> {
 
 impl Drop for KeyHolders<'_> {
     fn drop(&mut self) {
-        for (mut child, lifeline) in self.processes.drain(..).rev() {
-            drop(lifeline);
-            let _ = child.wait();
-        }
+        self.end();
     }
 }

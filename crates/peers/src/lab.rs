@@ -36,13 +36,7 @@ impl Lab {
             let folder = tempfile::Builder::new().prefix("sl").tempdir().unwrap();
             return Some(Self { folder, binaries });
         }
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "missing under CI=true: {missing:?}"
-        );
-        warn(&format!(
-            "SKIPPED, nothing was tested: missing {missing:?}; try scripts/test"
-        ));
+        skip(&format!("missing {missing:?}; try scripts/test"));
         None
     }
 
@@ -168,10 +162,16 @@ fn is_there(program: &str) -> bool {
         .any(|folder| folder.join(program).is_file())
 }
 
+/// Says loudly that a test tests nothing; under `CI=true` it fails instead.
+#[track_caller]
 #[expect(
     clippy::print_stderr,
     reason = "what a test did not do must be seen by whoever runs it"
 )]
-fn warn(text: &str) {
-    eprintln!("!! {text}");
+pub(crate) fn skip(why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "under CI=true: {why}"
+    );
+    eprintln!("!! SKIPPED, nothing was tested: {why}");
 }

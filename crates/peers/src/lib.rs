@@ -16,6 +16,7 @@
 pub mod command;
 pub mod containerd;
 pub mod cri;
+pub mod disk;
 pub mod holders;
 pub mod keys;
 pub mod lab;
