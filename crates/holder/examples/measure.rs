@@ -1,8 +1,8 @@
 //! Measures a running deployment of key holders from where it stands: `scripts/bench holders` runs it inside the regions.
 //!
 //! ```text
-//! measure releases --holders FILE --holder NAME [--seconds N] [--wraps N] [--tasks N]
-//! measure unwrap   --holders FILE [--trials N] [--cold] [--wraps N]
+//! measure releases --holders FILE --holder NAME [--key ID] [--seconds N] [--wraps N] [--tasks N]
+//! measure unwrap   --holders FILE [--key ID] [--trials N] [--cold] [--wraps N]
 //! measure revoke   --holders FILE --origin NAME --node NAME --sign-with KEY --sign-with KEY
 //!                  --operator NAME.pem --auditor NAME.pem [--trials N] [--spacing MS]
 //! measure zeroise  --holders FILE --origin NAME --node NAME --sign-with KEY --sign-with KEY
@@ -50,7 +50,7 @@ use sealift_holder::tls::Credential;
 use sealift_holder::wire::{CommandStatus, Evidence, PartialsRequest, WireWrap, WrapAnswer};
 use sealift_holder::{Clock, Octets};
 use sealift_threshold::{
-    GroupKey, Label, ReplyKem, ReplyKey, Residency, Subject, SubjectKind, Suite, Wrap,
+    GroupKey, Label, ReplyKem, ReplyKey, Residency, Subject, SubjectKind, Wrap,
 };
 use serde_json::json;
 
@@ -470,7 +470,8 @@ struct Node {
 impl Node {
     fn load(arguments: &Arguments) -> Self {
         let deployment = Deployment::load(&PathBuf::from(arguments.text("holders"))).unwrap();
-        let first = deployment.key(None).or(deployment.keys.first());
+        let key = arguments.all("key").pop();
+        let first = deployment.key(key.as_deref()).or(deployment.keys.first());
         let group =
             GroupKey::from_json(&first.expect("a key in the holders file").descriptor).unwrap();
         let client = deployment
@@ -539,7 +540,7 @@ impl Node {
         (0..count)
             .map(|_| {
                 let label = Label {
-                    suite: Suite::Tdh2,
+                    suite: self.group.suite(),
                     key_id: self.group.key_id().into(),
                     epoch: self.group.epoch(),
                     repo: "registry.example/bench/app".into(),

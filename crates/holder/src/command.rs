@@ -1,5 +1,6 @@
 //! Signed, versioned, idempotent commands: all state that holders share (`key-holders.md`, section 3).
 
+use sealift_threshold::Suite;
 use serde::{Deserialize, Serialize};
 
 use crate::octets::Octets;
@@ -129,12 +130,19 @@ pub struct KeyPlan {
     /// Whether the key serves unlabelled JWEs only.
     #[serde(default)]
     pub unbound: bool,
+    /// The suite; the others than the default one follow drafts, and are made when asked for only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suite: Suite,
     /// Jurisdictions whose nodes may open; empty: all.
     #[serde(default)]
     pub residency: Vec<String>,
     /// Whether deletion is refused.
     #[serde(default)]
     pub deletion_protection: bool,
+}
+
+fn is_default(suite: &Suite) -> bool {
+    *suite == Suite::default()
 }
 
 /// Commands of one family and subject replace each other.

@@ -180,11 +180,13 @@ fn of_element(error: &ThresholdError) -> UnwrapError {
         ErrorId::WrapProofInvalid | ErrorId::CombineMismatch | ErrorId::AeadFailed => {
             UnwrapError::Authentication
         }
-        ErrorId::PartialsInsufficient | ErrorId::PartialProofInvalid | ErrorId::Randomness => {
-            UnwrapError::Unavailable {
-                reason: error.to_string().into(),
-            }
-        }
+        // Here it is holders that answered with other shares than were sealed to them.
+        ErrorId::PartialsInsufficient
+        | ErrorId::PartialProofInvalid
+        | ErrorId::ShareCommitmentMismatch
+        | ErrorId::Randomness => UnwrapError::Unavailable {
+            reason: error.to_string().into(),
+        },
         id => UnwrapError::Malformed {
             reason: id.as_str(),
         },

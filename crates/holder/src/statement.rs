@@ -74,7 +74,7 @@ pub struct KeyRelease {
 pub struct Release {
     /// Digest of the wrap.
     pub wrap_digest: Octets,
-    /// SHA-256 of the compact partial; absent when refused.
+    /// SHA-256 of what is sealed to the node; absent when refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial_digest: Option<Octets>,
     /// `allow` or `deny`.
@@ -164,4 +164,7 @@ pub struct CeremonyMessage {
     /// HPKE ciphertext.
     #[serde(default)]
     pub ct: Octets,
+    /// The sender's own X-Wing public key for sealed shares, where what it keeps of the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kem_public_key: Option<Octets>,
 }

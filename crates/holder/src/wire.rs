@@ -68,7 +68,7 @@ pub enum WrapAnswer {
         wrap_digest: Octets,
         /// HPKE encapsulated key.
         enc: Octets,
-        /// HPKE ciphertext of the compact partial.
+        /// HPKE ciphertext of the compact partial, of a share, or of both, as the suite has it.
         ct: Octets,
     },
     /// Refused. One refusal does not fail the others.
@@ -308,6 +308,8 @@ pub enum Step {
     RepairFinish,
     /// BYOK: the dealer's sealed share.
     Import,
+    /// Suite without a shared scalar: makes the holder's key for sealed shares, stores it as the candidate.
+    KemKey,
     /// Checks the candidate share against the candidate descriptor and signs an acceptance.
     Accept,
 }

@@ -276,7 +276,7 @@ impl Reshare {
         let points = exactly(from, commitments, self.t)?;
         let public_share = key
             .holder(from)
-            .and_then(|entry| group::decode_point(&entry.public_share))
+            .and_then(|entry| group::decode_point(&entry.public_share?))
             .ok_or_else(argument_invalid)?;
         let expected = group::multi_multiply_vartime(&[(public_share, self.lagrange(from)?)]);
         if points.first() == Some(&expected) {

@@ -1,6 +1,10 @@
 //! Who keeps the shares of one key: the key descriptor (`SPEC.md`, section 6).
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -12,20 +16,31 @@ use crate::{
     group::{self, EncodedPoint, Point},
     label::is_name,
     object::{self, Object},
+    share_list::Receivers,
 };
 
-/// The public half of a key whose private half is shared: a key descriptor that passed its checks.
+/// The public half of a key that holders share: a key descriptor that passed its checks, of any suite.
 ///
-/// It says nothing about who published it: obtain descriptors from a signed envelope.
+/// A key has one suite, and its wraps are of that suite. It says nothing about who published it: obtain descriptors from a signed envelope.
 #[derive(Clone)]
 pub struct GroupKey(Arc<Inner>);
 
 struct Inner {
     parts: DescriptorParts,
-    y: Point,
-    gamma: Point,
-    gamma_encoded: EncodedPoint,
-    // In the order of `parts.holders`.
+    suite: Suite,
+    // Of the suites with a P-256 half.
+    curve: Option<Curve>,
+    // Of the suites with sealed shares.
+    receivers: Option<Receivers>,
+}
+
+/// The P-256 half of a key.
+pub(crate) struct Curve {
+    pub(crate) public_key: EncodedPoint,
+    pub(crate) y: Point,
+    pub(crate) gamma: Point,
+    pub(crate) gamma_encoded: EncodedPoint,
+    // In the order of the descriptor's holders.
     public_shares: Vec<Point>,
 }
 
@@ -76,20 +91,22 @@ impl GroupKey {
         self.0.parts.generation
     }
 
-    /// Returns the suite of the descriptor; the hybrid suite uses the same for its P-256 half.
+    /// Returns the suite of the key and of its wraps.
+    ///
+    /// In JSON a key of the hybrid suite has the name of the default suite, and X-Wing keys of all its holders.
     pub fn suite(&self) -> Suite {
-        Suite::Tdh2
+        self.0.suite
     }
 
-    /// Returns the public key, compressed.
-    pub fn public_key(&self) -> [u8; 33] {
+    /// Returns the public key, compressed; `None` for the suite that has none.
+    pub fn public_key(&self) -> Option<[u8; 33]> {
         self.0.parts.public_key
     }
 
     /// Returns the public key as stock tools read it: PEM of a `SubjectPublicKeyInfo`.
-    pub fn public_key_pem(&self) -> String {
+    pub fn public_key_pem(&self) -> Option<String> {
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
-        let mut text = &*STANDARD.encode(self.spki());
+        let mut text = &*STANDARD.encode(self.0.curve.as_ref()?.spki());
         while let Some((line, rest)) = text.split_at_checked(64) {
             pem.push_str(line);
             pem.push('\n');
@@ -97,12 +114,35 @@ impl GroupKey {
         }
         pem.push_str(text);
         pem.push_str("\n-----END PUBLIC KEY-----\n");
-        pem
+        Some(pem)
     }
 
-    /// Returns the hex SHA-256 of the DER `SubjectPublicKeyInfo`.
+    /// Returns the hex SHA-256 of the DER `SubjectPublicKeyInfo`; of the holders' keys for the suite without one.
     pub fn fingerprint(&self) -> String {
-        hex::encode(digest::digest(&digest::SHA256, &self.spki()))
+        let identity = match &self.0.curve {
+            Some(curve) => curve.spki(),
+            None => {
+                let holders = self.holders().iter();
+                let keys = holders.map(|holder| holder.kem_public_key.as_deref());
+                group::length_prefixed(&keys.map(Option::unwrap_or_default).collect::<Vec<_>>())
+            }
+        };
+        hex::encode(digest::digest(&digest::SHA256, &identity))
+    }
+
+    /// Returns whether `other` describes the same key, perhaps in another sharing: what opens under one opens under the
+    /// other.
+    pub fn is_same_key(&self, other: &Self) -> bool {
+        let identity = |key: &Self| {
+            let parts = &key.0.parts;
+            (
+                parts.key_id.clone(),
+                parts.epoch,
+                parts.public_key,
+                parts.unbound,
+            )
+        };
+        identity(self) == identity(other) && self.0.receivers == other.0.receivers
     }
 
     /// Returns whether the key serves unlabelled JWEs, and only those (section 13.1).
@@ -134,31 +174,39 @@ impl GroupKey {
             .unwrap_or_default()
     }
 
-    pub(crate) fn y(&self) -> &Point {
-        &self.0.y
+    /// Borrows the P-256 half.
+    ///
+    /// # Errors
+    /// `key_mismatch` for the suite that has none.
+    pub(crate) fn curve(&self) -> Result<&Curve, ThresholdError> {
+        let curve = self.0.curve.as_ref();
+        curve.ok_or(ThresholdError::presenter(ErrorId::KeyMismatch))
     }
 
-    pub(crate) fn gamma(&self) -> &Point {
-        &self.0.gamma
-    }
-
-    pub(crate) fn gamma_encoded(&self) -> &EncodedPoint {
-        &self.0.gamma_encoded
+    /// Returns whom shares are sealed to.
+    ///
+    /// # Errors
+    /// `key_mismatch` for the suite without sealed shares.
+    pub(crate) fn receivers(&self) -> Result<&Receivers, ThresholdError> {
+        let receivers = self.0.receivers.as_ref();
+        receivers.ok_or(ThresholdError::presenter(ErrorId::KeyMismatch))
     }
 
     /// Finds a holder and its decoded public share.
     pub(crate) fn holder_point(&self, index: HolderId) -> Option<(&HolderEntry, &Point)> {
         self.holders()
             .iter()
-            .zip(&self.0.public_shares)
+            .zip(&self.0.curve.as_ref()?.public_shares)
             .find(|(holder, _)| holder.index == index)
     }
+}
 
+impl Curve {
     /// Returns the DER `SubjectPublicKeyInfo` (RFC 5480), uncompressed as every reader takes it.
     fn spki(&self) -> Vec<u8> {
         [
             &SPKI_PREFIX,
-            self.0.y.to_affine().to_sec1_point(false).as_bytes(),
+            self.y.to_affine().to_sec1_point(false).as_bytes(),
         ]
         .concat()
     }
@@ -186,8 +234,8 @@ pub struct DescriptorParts {
     pub epoch: u32,
     /// From 1; grows with every refresh and reshare.
     pub generation: u32,
-    /// The public key, compressed.
-    pub public_key: [u8; 33],
+    /// The public key, compressed; none in the suite whose wraps have a secret each.
+    pub public_key: Option<[u8; 33]>,
     /// Whether the key serves unlabelled JWEs, and only those.
     pub unbound: bool,
     /// 1 to 8 thresholds, all of which must be reached.
@@ -203,7 +251,7 @@ pub struct Part {
     pub t: u8,
     /// The holders, ascending.
     pub holders: Vec<HolderId>,
-    /// The `t` commitments to the polynomial, constant term first.
+    /// The `t` commitments to the polynomial, constant term first; none without a public key.
     pub commitments: Vec<[u8; 33]>,
 }
 
@@ -216,11 +264,11 @@ pub struct HolderEntry {
     pub id: Box<str>,
     /// Where it stands.
     pub jurisdiction: Box<str>,
-    /// Its share times the generator.
-    pub public_share: [u8; 33],
-    /// Whether it can prove its answers.
+    /// Its share times the generator; none without a public key.
+    pub public_share: Option<[u8; 33]>,
+    /// Whether it can prove its answers with that share.
     pub proof: ProofKind,
-    /// Its X-Wing key, for the hybrid suite.
+    /// Its X-Wing key, to which shares of single wraps are sealed: of all holders, or of none.
     pub kem_public_key: Option<Box<[u8]>>,
 }
 
@@ -244,13 +292,49 @@ impl Inner {
         {
             return None;
         }
-        let y = group::decode_point(&parts.public_key)?;
-        let mut constant_terms = Point::IDENTITY;
-        let mut expected: Vec<(HolderId, Point)> = Vec::new();
-        for part in &parts.parts {
+        // Equal numbers of distinct indices and every entry found in a part: each holder is in exactly one.
+        let named = parts.parts.iter().flat_map(|part| &part.holders);
+        let distinct: BTreeSet<HolderId> = named.clone().copied().collect();
+        let entries: BTreeSet<HolderId> = parts.holders.iter().map(|entry| entry.index).collect();
+        let possible = parts.parts.iter().all(|part| {
             let ascending = part.holders.is_sorted_by(|one, next| one < next);
-            let t = usize::from(part.t);
-            if t == 0 || t > part.holders.len() || t != part.commitments.len() || !ascending {
+            ascending && part.t > 0 && usize::from(part.t) <= part.holders.len()
+        });
+        if !possible
+            || distinct.len() != named.count()
+            || entries.len() != parts.holders.len()
+            || entries != distinct
+        {
+            return None;
+        }
+        let receivers = receivers(&parts)?;
+        let suite = match (&parts.public_key, &receivers) {
+            (Some(_), None) => Suite::Tdh2,
+            (Some(_), Some(_)) => Suite::Hybrid,
+            (None, Some(_)) => Suite::SssXwing,
+            (None, None) => return None,
+        };
+        Some(Self {
+            curve: match parts.public_key {
+                Some(public_key) => Some(Curve::check(&parts, public_key, suite)?),
+                None if has_points(&parts) => return None,
+                None => None,
+            },
+            receivers,
+            suite,
+            parts,
+        })
+    }
+}
+
+impl Curve {
+    /// The checks of section 6 on points.
+    fn check(parts: &DescriptorParts, public_key: EncodedPoint, suite: Suite) -> Option<Self> {
+        let y = group::decode_point(&public_key)?;
+        let mut constant_terms = Point::IDENTITY;
+        let mut expected: BTreeMap<HolderId, Point> = BTreeMap::new();
+        for part in &parts.parts {
+            if part.commitments.len() != usize::from(part.t) {
                 return None;
             }
             let commitments = part
@@ -260,37 +344,56 @@ impl Inner {
                 .collect::<Option<Vec<_>>>()?;
             constant_terms += commitments.first()?;
             for holder in &part.holders {
-                expected.push((*holder, group::evaluate_commitments(&commitments, *holder)));
+                expected.insert(*holder, group::evaluate_commitments(&commitments, *holder));
             }
         }
-        // Equal numbers of distinct indices and every entry found in a part: each holder is in exactly one.
-        let distinct: BTreeSet<HolderId> = expected.iter().map(|(holder, _)| *holder).collect();
-        let entries: BTreeSet<HolderId> = parts.holders.iter().map(|entry| entry.index).collect();
-        if constant_terms != y
-            || distinct.len() != expected.len()
-            || entries.len() != parts.holders.len()
-            || entries != distinct
-        {
+        if constant_terms != y {
             return None;
         }
         let mut public_shares = Vec::with_capacity(parts.holders.len());
         for entry in &parts.holders {
-            let public_share = group::decode_point(&entry.public_share)?;
-            let (_, evaluated) = expected.iter().find(|(holder, _)| *holder == entry.index)?;
-            if public_share != *evaluated {
+            let public_share = group::decode_point(&entry.public_share?)?;
+            if public_share != *expected.get(&entry.index)? {
                 return None;
             }
             public_shares.push(public_share);
         }
-        let gamma = group::gamma(Suite::Tdh2.as_str(), &parts.public_key, &parts.key_id);
+        let gamma = group::gamma(suite.as_str(), &public_key, &parts.key_id);
         Some(Self {
+            public_key,
             y,
             gamma,
             gamma_encoded: group::encode(&gamma)?,
             public_shares,
-            parts,
         })
     }
+}
+
+/// Finds whom shares are sealed to: nobody, or all holders of the one part; `None` for anything else.
+fn receivers(parts: &DescriptorParts) -> Option<Option<Receivers>> {
+    let keys = parts.holders.iter().filter_map(|holder| {
+        let key = holder.kem_public_key.clone()?;
+        Some((holder.index, key))
+    });
+    let keys: BTreeMap<HolderId, Box<[u8]>> = keys.collect();
+    if keys.is_empty() {
+        return Some(None);
+    }
+    match parts.parts.as_slice() {
+        [part] if keys.len() == parts.holders.len() && !parts.unbound => {
+            Receivers::new(part.t, keys).map(Some)
+        }
+        _ => None,
+    }
+}
+
+fn has_points(parts: &DescriptorParts) -> bool {
+    let committed = parts.parts.iter().any(|part| !part.commitments.is_empty());
+    let shared = parts
+        .holders
+        .iter()
+        .any(|entry| entry.public_share.is_some());
+    committed || shared
 }
 
 #[derive(Deserialize, Serialize)]
@@ -301,7 +404,8 @@ struct View {
     key_id: Box<str>,
     epoch: u32,
     generation: u32,
-    public_key: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_key: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unbound: bool,
     access: Object<AccessView>,
@@ -319,6 +423,7 @@ struct AccessView {
 struct PartView {
     t: u8,
     holders: Vec<HolderId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     commitments: Vec<Box<str>>,
 }
 
@@ -328,8 +433,10 @@ struct HolderView {
     index: HolderId,
     id: Box<str>,
     jurisdiction: Box<str>,
-    public_share: Box<str>,
-    proof: ProofKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public_share: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kem: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,7 +445,13 @@ struct HolderView {
 
 impl View {
     fn into_parts(self) -> Option<DescriptorParts> {
-        if self.v != 1 || &*self.suite != Suite::Tdh2.as_str() {
+        // The members say which suite it is; the name must fit them.
+        let suite = if self.public_key.is_some() {
+            Suite::Tdh2
+        } else {
+            Suite::SssXwing
+        };
+        if self.v != 1 || *self.suite != *suite.as_str() {
             return None;
         }
         let parts = self.access.0.parts.into_iter().map(|part| {
@@ -356,8 +469,15 @@ impl View {
                 index: holder.index,
                 id: holder.id,
                 jurisdiction: holder.jurisdiction,
-                public_share: object::decode_exactly(&holder.public_share)?,
-                proof: holder.proof,
+                proof: match (&holder.public_share, holder.proof) {
+                    (Some(_), Some(proof)) => proof,
+                    (None, None) => ProofKind::Dleq,
+                    _ => return None,
+                },
+                public_share: match holder.public_share {
+                    Some(point) => Some(object::decode_exactly(&point)?),
+                    None => None,
+                },
                 kem_public_key: match (holder.kem.as_deref(), holder.kem_public_key) {
                     (None, None) => None,
                     (Some(KEM), Some(key)) => Some(object::decode(&key)?.into()),
@@ -366,7 +486,10 @@ impl View {
             })
         });
         Some(DescriptorParts {
-            public_key: object::decode_exactly(&self.public_key)?,
+            public_key: match self.public_key {
+                Some(point) => Some(object::decode_exactly(&point)?),
+                None => None,
+            },
             parts: parts.collect::<Option<_>>()?,
             holders: holders.collect::<Option<_>>()?,
             key_id: self.key_id,
@@ -389,19 +512,22 @@ impl View {
                 index: holder.index,
                 id: holder.id.clone(),
                 jurisdiction: holder.jurisdiction.clone(),
-                public_share: object::encode(holder.public_share),
-                proof: holder.proof,
+                public_share: holder.public_share.map(object::encode),
+                proof: holder.public_share.map(|_| holder.proof),
                 kem: holder.kem_public_key.as_ref().map(|_| KEM.into()),
                 kem_public_key: holder.kem_public_key.as_ref().map(object::encode),
             })
         });
         Self {
             v: 1,
-            suite: Suite::Tdh2.as_str().into(),
+            suite: match parts.public_key {
+                Some(_) => Suite::Tdh2.as_str().into(),
+                None => Suite::SssXwing.as_str().into(),
+            },
             key_id: parts.key_id.clone(),
             epoch: parts.epoch,
             generation: parts.generation,
-            public_key: object::encode(parts.public_key),
+            public_key: parts.public_key.map(object::encode),
             unbound: parts.unbound,
             access: Object(AccessView {
                 parts: access.collect(),

@@ -39,7 +39,7 @@ fn deal(seed: u64, t: u8, n: u8, unbound: bool) -> (GroupKey, Vec<Share>) {
         key_id: "k-law".into(),
         epoch: 3,
         generation: 2,
-        public_key: commitments[0],
+        public_key: Some(commitments[0]),
         unbound,
         parts: vec![Part {
             t,
@@ -53,7 +53,7 @@ fn deal(seed: u64, t: u8, n: u8, unbound: bool) -> (GroupKey, Vec<Share>) {
                 index: *index,
                 id: format!("h{index}").into(),
                 jurisdiction: "EU".into(),
-                public_share: commit(scalar),
+                public_share: Some(commit(scalar)),
                 proof: ProofKind::Dleq,
                 kem_public_key: None,
             })
@@ -116,7 +116,7 @@ proptest! {
                 match combiner.open(&chosen) {
                     Ok(((z, opened), culprits)) => {
                         prop_assert!(chosen.len() >= usize::from(t));
-                        prop_assert_eq!(z, *key.y() * r);
+                        prop_assert_eq!(z, key.curve().unwrap().y * r);
                         prop_assert_eq!(&*opened, &plaintext);
                         prop_assert_eq!(culprits, []);
                     }

@@ -6,6 +6,7 @@
 //!
 //! Everything here is pure: octets in, octets out. Randomness and time are arguments.
 
+mod any_suite;
 mod cbor;
 mod combine;
 mod contribution;
@@ -43,6 +44,7 @@ mod vectors;
 mod wrap;
 pub mod x_only;
 
+pub use any_suite::{Answer, CheckedAnyWrap, KeyShare, OpenedWrap};
 pub use combine::{CombineError, Combined, Combiner};
 pub use contribution::{
     CheckedRefresh, CheckedReshare, Contribution, Received, Reshare, apply_refresh, apply_reshare,

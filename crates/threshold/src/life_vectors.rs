@@ -21,7 +21,7 @@ use crate::{
     partial::Question,
     repair::{Repair, RepairScalar},
     share_list::{Binding, ShareList},
-    sss::{self, SssHolder, SssKey, SssParts},
+    sss::{self, SssAnswer},
     unlabelled::{self, UnlabelledWrap},
     wrap::sha256,
     x_only::{self, EcdhXOnly, XOnlyError},
@@ -102,7 +102,7 @@ fn refresh(key: &GroupKey, input: &Value) -> Result<Value, ThresholdError> {
         .collect();
     let new = contribution::refreshed_commitments(key, &commitments)?;
     let entries = key.holders().iter().map(|entry| HolderEntry {
-        public_share: contribution::public_share(&new, entry.index).unwrap(),
+        public_share: contribution::public_share(&new, entry.index).ok(),
         ..entry.clone()
     });
     let descriptor = next_key(key, key.parts()[0].t, new.clone(), entries.collect());
@@ -144,7 +144,7 @@ fn reshare(key: &GroupKey, input: &Value) -> Result<Value, ThresholdError> {
             index,
             id: format!("spiffe://sealift.example/holder/new-{index}").into(),
             jurisdiction: jurisdiction.into(),
-            public_share: contribution::public_share(&new, index).unwrap(),
+            public_share: contribution::public_share(&new, index).ok(),
             proof: ProofKind::Dleq,
             kem_public_key: None,
         });
@@ -253,7 +253,11 @@ fn hsm() {
         |keys, op, input| {
             assert_eq!(op, "x_only");
             let key = group_key(keys, input);
-            let public_share = key.holder(holder(&input["holder"])).unwrap().public_share;
+            let public_share = key
+                .holder(holder(&input["holder"]))
+                .unwrap()
+                .public_share
+                .unwrap();
             let calls = match &input["r1_plus_g"] {
                 Value::Null => Vec::new(),
                 shifted => vec![
@@ -343,7 +347,7 @@ fn parse_descriptor(json: &Value) -> GroupKey {
         index: holder(&entry["index"]),
         id: text(&entry["id"]).into(),
         jurisdiction: text(&entry["jurisdiction"]).into(),
-        public_share: array(&entry["public_share"]),
+        public_share: Some(array(&entry["public_share"])),
         proof: serde_json::from_value(entry["proof"].clone()).unwrap(),
         kem_public_key: None,
     });
@@ -351,7 +355,7 @@ fn parse_descriptor(json: &Value) -> GroupKey {
         key_id: text(&json["key_id"]).into(),
         epoch: small(&json["epoch"]).into(),
         generation: small(&json["generation"]).into(),
-        public_key: array(&json["public_key"]),
+        public_key: Some(array(&json["public_key"])),
         unbound: json["unbound"] == true,
         parts: parts.collect(),
         holders: holders.collect(),
@@ -369,7 +373,7 @@ fn descriptor_json(key: &GroupKey) -> Value {
             "index": entry.index,
             "id": entry.id,
             "jurisdiction": entry.jurisdiction,
-            "public_share": hex::encode(entry.public_share),
+            "public_share": hex::encode(entry.public_share.unwrap()),
             "proof": entry.proof,
         })
     });
@@ -379,7 +383,7 @@ fn descriptor_json(key: &GroupKey) -> Value {
         "key_id": key.key_id(),
         "epoch": key.epoch(),
         "generation": key.generation(),
-        "public_key": hex::encode(key.public_key()),
+        "public_key": hex::encode(key.public_key().unwrap()),
         "access": {"parts": parts.collect::<Vec<_>>()},
         "holders": holders.collect::<Vec<_>>(),
     })
@@ -461,23 +465,31 @@ fn shares_of_polynomials(input: &Value) -> Value {
 
 fn sss_wrap(input: &Value) -> Value {
     let keys = x_wing_keys(input);
-    let key = SssKey::from_parts(SssParts {
+    let key = GroupKey::from_parts(DescriptorParts {
         key_id: text(&input["key_id"]).into(),
         epoch: small(&input["epoch"]).into(),
         generation: 1,
-        t: small(&input["t"]),
+        public_key: None,
+        unbound: false,
+        parts: vec![Part {
+            t: small(&input["t"]),
+            holders: keys.keys().copied().collect(),
+            commitments: Vec::new(),
+        }],
         holders: keys
             .iter()
-            .map(|(&index, key)| SssHolder {
+            .map(|(&index, key)| HolderEntry {
                 index,
                 id: "holder".into(),
                 jurisdiction: "EU".into(),
-                kem_public_key: key.public().into(),
+                public_share: None,
+                proof: ProofKind::Dleq,
+                kem_public_key: Some(key.public().into()),
             })
             .collect(),
     })
     .unwrap();
-    let again = SssKey::from_json(&key.to_json()).unwrap();
+    let again = GroupKey::from_json(&key.to_json()).unwrap();
     assert_eq!(again.to_json(), key.to_json());
     let (label, plaintext) = (label(input), octets(&input["plaintext"]));
     // Drawn in this order: the secret, the coefficients, the randomness of each encapsulation.
@@ -485,18 +497,23 @@ fn sss_wrap(input: &Value) -> Value {
     let drawn: Vec<&[u8]> = drawn.iter().map(|octets| &octets[..]).collect();
     let wrap = key.wrap(&label, &plaintext, &sequence(&drawn)).unwrap();
 
-    let checked = key.check(&wrap).unwrap();
+    let checked = key.check_sss(&wrap).unwrap();
     let opened: Vec<_> = keys
         .iter()
         .map(|(&holder, key)| checked.open_share(holder, key).unwrap())
-        .map(|share| checked.read_reply(&checked.write_reply(&share)).unwrap())
+        .map(|share| SssAnswer {
+            generation: 1,
+            share,
+        })
+        .map(|answer| SssAnswer::parse(&answer.write()).unwrap())
         .collect();
     let combined = checked.combine(&opened).unwrap();
     assert_eq!(combined.secret.expose(), plaintext);
     assert_eq!(combined.culprits, []);
 
     let binding = Binding::new(&label, wrap.label_octets());
-    let shares = opened.iter().zip(entries(wrap.list()));
+    let shares = opened.iter().map(|answer| &answer.share);
+    let shares = shares.zip(entries(wrap.list()));
     let shares = shares.map(|(share, [commitment, enc, ct])| {
         json!({
             "holder": share.holder(),
@@ -558,26 +575,26 @@ fn hybrid_wrap(input: &Value) -> Value {
         .unwrap();
     group.check_hybrid(&wrap).unwrap();
 
-    let (gamma, gamma_encoded) = hybrid::hybrid_gamma(&group).unwrap();
-    let z = *group.y() * r;
+    let curve = group.curve().unwrap();
+    let z = curve.y * r;
     let [r1, _, e, f] = wrap.group_elements().unwrap();
     let secret = octets(&input["coefficients"][0]);
     let ikm = [&group::x_coordinate(&z).unwrap()[..], &secret].concat();
     let info = hybrid::kek_info(r1, wrap.label_octets(), wrap.list());
-    let (kek, kc) = split(&WrapKey::derive(&group.public_key(), &ikm, &info));
+    let (kek, kc) = split(&WrapKey::derive(&curve.public_key, &ikm, &info));
     let point = |point: Point| hex::encode(group::encode(&point).unwrap());
     json!({
-        "gamma": hex::encode(gamma_encoded),
+        "gamma": hex::encode(curve.gamma_encoded),
         "z_x": hex::encode(&ikm[..32]),
         "share_list_sha256": hex::encode(sha256(wrap.list())),
         "ikm": hex::encode(&ikm),
         "hkdf_info": hex::encode(info),
-        "prk": extract(&group.public_key(), &ikm),
+        "prk": extract(&curve.public_key, &ikm),
         "kek": kek,
         "kc": kc,
         "c": hex::encode(wrap.c()),
         "w1": point(Point::GENERATOR * s),
-        "w2": point(gamma * s),
+        "w2": point(curve.gamma * s),
         "e": hex::encode(e),
         "f": hex::encode(f),
         "compact": hex::encode(wrap.as_bytes()),
@@ -597,7 +614,7 @@ fn hybrid_key(input: &Value, keys: &BTreeMap<HolderId, HpkePrivateKey>) -> Group
         index,
         id: "holder".into(),
         jurisdiction: "EU".into(),
-        public_share: contribution::public_share(&commitments, index).unwrap(),
+        public_share: contribution::public_share(&commitments, index).ok(),
         proof: ProofKind::Dleq,
         kem_public_key: Some(key.public().into()),
     });
@@ -605,7 +622,7 @@ fn hybrid_key(input: &Value, keys: &BTreeMap<HolderId, HpkePrivateKey>) -> Group
         key_id: text(&input["key_id"]).into(),
         epoch: small(&input["epoch"]).into(),
         generation: 1,
-        public_key: array(&input["public_key"]),
+        public_key: Some(array(&input["public_key"])),
         unbound: false,
         parts: vec![Part {
             t: small(&input["t"]),

@@ -263,7 +263,7 @@ impl<'a> Question<'a> {
             domain::DLEQ,
             &[
                 &GENERATOR,
-                &holder.public_share,
+                holder.public_share.as_ref().map_or(&[], |point| &point[..]),
                 self.r1_octets,
                 d,
                 a,

@@ -45,7 +45,8 @@ impl GroupRecipient {
 
     /// Returns the group's key as stock tools see it.
     fn stock_key(&self) -> Result<PublicKey, WrapError> {
-        keys::parse_public(self.group.public_key_pem().as_bytes())
+        let pem = self.group.public_key_pem().ok_or(WrapError::Refused)?;
+        keys::parse_public(pem.as_bytes())
             .ok()
             .and_then(|keys| keys.into_iter().next())
             .ok_or(WrapError::Refused)

@@ -28,9 +28,13 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// Takes a threshold and public keys; `None` unless `1 <= t <= holders` and every key is one.
+    /// Takes a threshold and public keys; `None` unless `1 <= t <= holders` and every key is one, of one holder.
     pub(crate) fn new(t: u8, keys: BTreeMap<HolderId, Box<[u8]>>) -> Option<Self> {
-        let fits = t > 0 && usize::from(t) <= keys.len() && keys.values().all(|key| is_public(key));
+        let distinct: BTreeSet<_> = keys.values().collect();
+        let fits = t > 0
+            && usize::from(t) <= keys.len()
+            && distinct.len() == keys.len()
+            && keys.values().all(|key| is_public(key));
         fits.then_some(Self { t, keys })
     }
 }

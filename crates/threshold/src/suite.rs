@@ -1,13 +1,19 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// An algorithm suite of a wrap.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Suite {
     /// Shoup and Gennaro's TDH2 on P-256 (`SPEC.md`, section 8): the default.
+    #[default]
+    #[serde(rename = "P256-TDH2-HKDF-SHA256-A256GCM")]
     Tdh2,
     /// A secret per wrap, shared over GF(256), each share sealed with X-Wing (section 16).
+    #[serde(rename = "SSS-HPKE-XWING")]
     SssXwing,
     /// Both, and both are needed (section 17).
+    #[serde(rename = "P256-TDH2+SSS-HPKE-XWING")]
     Hybrid,
 }
 
@@ -28,6 +34,11 @@ impl Suite {
             Self::SssXwing => 2,
             Self::Hybrid => 3,
         }
+    }
+
+    /// Returns whether wraps of the suite hold a share sealed to each holder.
+    pub const fn has_sealed_shares(self) -> bool {
+        matches!(self, Self::SssXwing | Self::Hybrid)
     }
 
     /// Finds a suite by its octet.

@@ -118,15 +118,10 @@ impl Wrap {
     /// `suite_mismatch` for another suite than the default, `key_mismatch`, `point_invalid`, `scalar_invalid`,
     /// `wrap_proof_invalid`.
     pub fn check(&self, group: &GroupKey) -> Result<CheckedWrap<'_>, ThresholdError> {
-        if self.suite != Suite::Tdh2 {
+        if self.suite != Suite::Tdh2 || group.suite() != Suite::Tdh2 {
             return Err(ThresholdError::presenter(ErrorId::KeyMismatch));
         }
-        self.check_proof(
-            group,
-            domain::CHALLENGE,
-            group.gamma(),
-            group.gamma_encoded(),
-        )
+        self.check_proof(group, domain::CHALLENGE)
     }
 
     /// Checks the proof of a suite with a P-256 half.
@@ -134,12 +129,9 @@ impl Wrap {
         &self,
         group: &GroupKey,
         challenge_domain: &str,
-        gamma: &Point,
-        gamma_encoded: &EncodedPoint,
     ) -> Result<CheckedWrap<'_>, ThresholdError> {
-        if *self.label.key_id != *group.key_id() || self.label.epoch != group.epoch() {
-            return Err(ThresholdError::presenter(ErrorId::KeyMismatch));
-        }
+        self.is_for(group)?;
+        let curve = group.curve()?;
         let [r1_octets, r2_octets, e_octets, f_octets] =
             self.group_elements().ok_or_else(malformed)?;
         let point = |octets| {
@@ -153,13 +145,13 @@ impl Wrap {
 
         let (e_times, f_times) = (Multiplier::new(&e), Multiplier::new(&f));
         let w1 = f_times.generator() - e_times.multiply(&Base::new(&r1));
-        let w2 = f_times.multiply(&Base::new(gamma)) - e_times.multiply(&Base::new(&r2));
+        let w2 = f_times.multiply(&Base::new(&curve.gamma)) - e_times.multiply(&Base::new(&r2));
         // The identity has no encoding, so a proof that publishes the exponent ends here.
         let proven = group::encode_all(&[w1, w2]).is_some_and(|[w1, w2]| {
             e == self.challenge(
                 challenge_domain,
-                &group.public_key(),
-                gamma_encoded,
+                &curve.public_key,
+                &curve.gamma_encoded,
                 [r1_octets, &w1, r2_octets, &w2],
             )
         });
@@ -168,9 +160,17 @@ impl Wrap {
         }
         Ok(CheckedWrap {
             wrap: self,
-            public_key: group.public_key(),
+            public_key: curve.public_key,
             r1,
         })
+    }
+
+    /// Returns an error unless the label names this key.
+    pub(crate) fn is_for(&self, group: &GroupKey) -> Result<(), ThresholdError> {
+        if *self.label.key_id != *group.key_id() || self.label.epoch != group.epoch() {
+            return Err(ThresholdError::presenter(ErrorId::KeyMismatch));
+        }
+        Ok(())
     }
 
     fn challenge(
@@ -262,7 +262,7 @@ impl<'a> CheckedWrap<'a> {
 
     /// Returns an error unless the checks were made against the same public key.
     pub(crate) fn belongs_to(&self, group: &GroupKey) -> Result<(), ThresholdError> {
-        if self.public_key != group.public_key() {
+        if Some(self.public_key) != group.public_key() {
             return Err(ThresholdError::presenter(ErrorId::KeyMismatch));
         }
         Ok(())
@@ -277,11 +277,11 @@ impl<'a> CheckedWrap<'a> {
 }
 
 impl GroupKey {
-    /// Wraps `plaintext`, 1 to 4096 octets, for the holders of this key (section 8).
+    /// Wraps `plaintext`, 1 to 4096 octets, for the holders of this key (sections 8, 16 and 17).
     ///
     /// # Errors
-    /// `label_invalid`, `label_malformed`; `suite_mismatch` or `key_mismatch` if the label is not for the default suite
-    /// and this key; `mode_mismatch` if the key serves unlabelled JWEs only; `argument_invalid` for the length of the
+    /// `label_invalid`, `label_malformed`; `suite_mismatch` or `key_mismatch` if the label is not for this key and its
+    /// suite; `mode_mismatch` if the key serves unlabelled JWEs only; `argument_invalid` for the length of the
     /// plaintext; `randomness`.
     pub fn wrap(
         &self,
@@ -302,6 +302,9 @@ impl GroupKey {
             return Err(ThresholdError::encryptor(ErrorId::ArgumentInvalid));
         }
         let label_octets = label.encode()?;
+        if self.suite() == Suite::SssXwing {
+            return self.wrap_sss(label, &label_octets, plaintext, rng);
+        }
         let hedged = |nonce_domain| {
             randomness::non_zero(|| {
                 let random = randomness::octets::<32>(rng)?;
@@ -310,11 +313,14 @@ impl GroupKey {
             })
         };
         let (r, s) = (hedged(domain::NONCE_R)?, hedged(domain::NONCE_S)?);
+        if self.suite() == Suite::Hybrid {
+            return self.wrap_hybrid_with(label, plaintext, [&r, &s], rng);
+        }
         self.wrap_with(&label_octets, plaintext, &r, &s)
             .and_then(|octets| Wrap::parse(&octets))
     }
 
-    /// Wraps with given exponents, neither of which may be zero.
+    /// Wraps for the default suite with given exponents, neither of which may be zero.
     pub(crate) fn wrap_with(
         &self,
         label: &[u8],
@@ -322,10 +328,27 @@ impl GroupKey {
         r: &Scalar,
         s: &Scalar,
     ) -> Result<Vec<u8>, ThresholdError> {
+        let key = |y: &EncodedPoint, x: &[u8; 32], r1: &[u8]| {
+            WrapKey::derive(y, &x[..], &kek_info(r1, label))
+        };
+        self.prove(Suite::Tdh2, label, plaintext, [r, s], &[], key)
+    }
+
+    /// Makes a wrap of a suite with a P-256 half: `key` derives its key from `enc(Y)`, `x(Z)` and `enc(R1)`.
+    pub(crate) fn prove(
+        &self,
+        suite: Suite,
+        label: &[u8],
+        plaintext: &[u8],
+        [r, s]: [&Scalar; 2],
+        list: &[u8],
+        key: impl FnOnce(&EncodedPoint, &[u8; 32], &[u8]) -> WrapKey,
+    ) -> Result<Vec<u8>, ThresholdError> {
         // No encoding means the identity, and that means an exponent of zero.
         let zero = || ThresholdError::new(ErrorId::Randomness, Culprit::None);
+        let curve = self.curve()?;
         let (r_times, s_times) = (Multiplier::new(r), Multiplier::new(s));
-        let gamma = Base::new(self.gamma());
+        let gamma = Base::new(&curve.gamma);
         let [r1, r2, w1, w2] = group::encode_all(&[
             r_times.generator(),
             r_times.multiply(&gamma),
@@ -334,31 +357,27 @@ impl GroupKey {
         ])
         .ok_or_else(zero)?;
         let x = r_times
-            .x_coordinate(&Base::new(self.y()))
+            .x_coordinate(&Base::new(&curve.y))
             .ok_or_else(zero)?;
-        let y = self.public_key();
-        let c = WrapKey::derive(&y, &x[..], &kek_info(&r1, label)).seal(label, plaintext);
+        let c = key(&curve.public_key, &x, &r1).seal(label, plaintext);
+        let challenge_domain = match suite {
+            Suite::Hybrid => domain::HYBRID_CHALLENGE,
+            _ => domain::CHALLENGE,
+        };
         let e = challenge(
-            domain::CHALLENGE,
+            challenge_domain,
             [&c, label],
-            &y,
-            self.gamma_encoded(),
+            &curve.public_key,
+            &curve.gamma_encoded,
             [&r1, &w1, &r2, &w2],
-            &[],
+            list,
         );
-        let f = *s + *r * e;
-        compact(
-            Suite::Tdh2,
-            label,
-            &[
-                &r1,
-                &r2,
-                &group::encode_scalar(&e),
-                &group::encode_scalar(&f),
-            ],
-            &c,
-        )
-        .ok_or_else(malformed)
+        let (e_octets, f_octets) = (
+            group::encode_scalar(&e),
+            group::encode_scalar(&(*s + *r * e)),
+        );
+        let middle: [&[u8]; 5] = [&r1, &r2, &e_octets, &f_octets, list];
+        compact(suite, label, &middle, &c).ok_or_else(malformed)
     }
 }
 

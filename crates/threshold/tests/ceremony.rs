@@ -176,7 +176,7 @@ fn a_bad_contribution_is_named() {
             assert_eq!(check(commitments, wrong), named(ErrorId::ShareInvalid));
         }
         let mut more = commitments.clone();
-        more.push(key.public_key());
+        more.push(key.public_key().unwrap());
         let fewer = &commitments[1..];
         let mut off_curve = commitments.clone();
         off_curve[0][0] = 4;
@@ -186,7 +186,7 @@ fn a_bad_contribution_is_named() {
     }
     // A constant term that would move the public key.
     let mut moved = reshared.commitments.clone();
-    moved[0] = key.public_key();
+    moved[0] = key.public_key().unwrap();
     assert_eq!(
         reshare(&moved, &reshared.values[&holder(1)]),
         named(ErrorId::CommitmentInvalid)
@@ -428,7 +428,7 @@ fn generate(t: u8, holders: &BTreeSet<HolderId>) -> (GroupKey, Shares) {
         key_id: "k-test".into(),
         epoch: 1,
         generation: 1,
-        public_key: first.public_key,
+        public_key: Some(first.public_key),
         unbound: false,
         parts: vec![Part {
             t,
@@ -443,10 +443,13 @@ fn generate(t: u8, holders: &BTreeSet<HolderId>) -> (GroupKey, Shares) {
     .unwrap();
     let mut shares = Shares::new();
     for outcome in outcomes {
-        assert_eq!(outcome.public_key, key.public_key());
+        assert_eq!(Some(outcome.public_key), key.public_key());
         assert_eq!(outcome.commitments, key.parts()[0].commitments);
         for entry in key.holders() {
-            assert_eq!(outcome.public_shares[&entry.index], entry.public_share);
+            assert_eq!(
+                Some(outcome.public_shares[&entry.index]),
+                entry.public_share
+            );
         }
         outcome.share.verify(&key).unwrap();
         shares.insert(outcome.share.index(), outcome.share);
@@ -599,7 +602,7 @@ fn next_key(key: &GroupKey, position: usize, part: Part) -> GroupKey {
 fn both(first: &GroupKey, second: &GroupKey) -> GroupKey {
     use p256::elliptic_curve::sec1::{FromSec1Point, Sec1Point, ToSec1Point};
     let [one, two] = [first, second].map(|key| {
-        let encoded = Sec1Point::<p256::NistP256>::from_bytes(key.public_key()).unwrap();
+        let encoded = Sec1Point::<p256::NistP256>::from_bytes(key.public_key().unwrap()).unwrap();
         p256::ProjectivePoint::from_sec1_point(&encoded).unwrap()
     });
     let sum = (one + two).to_affine().to_sec1_point(true);
@@ -607,7 +610,7 @@ fn both(first: &GroupKey, second: &GroupKey) -> GroupKey {
         key_id: "k-both".into(),
         epoch: 1,
         generation: 1,
-        public_key: sum.as_bytes().try_into().unwrap(),
+        public_key: Some(sum.as_bytes().try_into().unwrap()),
         unbound: false,
         parts: [first.parts(), second.parts()].concat(),
         holders: [first.holders(), second.holders()].concat(),
@@ -653,7 +656,7 @@ fn entry(index: HolderId, public_share: [u8; 33]) -> HolderEntry {
         index,
         id: format!("holder-{index}").into(),
         jurisdiction: "EU".into(),
-        public_share,
+        public_share: Some(public_share),
         proof: ProofKind::Dleq,
         kem_public_key: None,
     }

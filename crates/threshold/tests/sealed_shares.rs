@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::rand::SystemRandom;
 use sealift_threshold::{
-    Culprit, DescriptorParts, ErrorId, GroupKey, HolderEntry, HolderId, HpkePrivateKey,
-    HybridAnswer, Label, Part, ProofKind, ReplyKem, Residency, Share, Subject, SubjectKind, Suite,
-    ThresholdError, Wrap, WrapShare, deal, public_share,
-    sss::{SssHolder, SssKey, SssParts},
+    Answer, Culprit, DescriptorParts, ErrorId, GroupKey, HolderEntry, HolderId, HpkePrivateKey,
+    HybridAnswer, KeyShare, Label, Part, ProofKind, ReplyKem, Residency, Share, Subject,
+    SubjectKind, Suite, ThresholdError, Wrap, deal, public_share,
+    sss::{CheckedSssWrap, SssAnswer},
 };
 
 const SECRET: &[u8] = b"{\"symkey\":\"\"}";
@@ -26,11 +26,11 @@ fn a_wrap_opens_with_t_shares_and_with_no_fewer() {
         for t in 1..=n {
             let (key, keys) = sss_key(t, n);
             let wrap = key.wrap(&label(Suite::SssXwing), SECRET, &rng()).unwrap();
-            let checked = key.check(&wrap).unwrap();
+            let checked = key.check_sss(&wrap).unwrap();
             for subset in subsets(keys.keys()) {
                 let shares: Vec<_> = subset
                     .iter()
-                    .map(|holder| checked.open_share(*holder, &keys[holder]).unwrap())
+                    .map(|holder| answer(&checked, *holder, &keys))
                     .collect();
                 match checked.combine(&shares) {
                     Ok(combined) => {
@@ -55,22 +55,18 @@ fn a_wrap_opens_with_t_shares_and_with_no_fewer() {
 fn a_holder_that_answers_with_another_share_is_named() {
     let (key, keys) = sss_key(2, 3);
     let wrap = key.wrap(&label(Suite::SssXwing), SECRET, &rng()).unwrap();
-    let checked = key.check(&wrap).unwrap();
-    let share = |index| {
-        checked
-            .open_share(holder(index), &keys[&holder(index)])
-            .unwrap()
-    };
+    let checked = key.check_sss(&wrap).unwrap();
+    let share = |index| answer(&checked, holder(index), &keys);
     let lie = |index| {
-        let mut reply = checked.write_reply(&share(index)).to_vec();
+        let mut reply = share(index).write().to_vec();
         reply[38] ^= 1;
-        checked.read_reply(&reply).unwrap()
+        SssAnswer::parse(&reply).unwrap()
     };
     let combined = checked.combine(&[lie(1), share(2), share(3)]).unwrap();
     assert_eq!(combined.secret.expose(), SECRET);
     assert_eq!(combined.culprits, [holder(1)]);
 
-    let fails = |shares: &[WrapShare], id, culprit: &[u8]| {
+    let fails = |shares: &[SssAnswer], id, culprit: &[u8]| {
         let failed = checked.combine(shares).unwrap_err();
         let names: Vec<_> = culprit.iter().map(|index| holder(*index)).collect();
         let expected = match names[..] {
@@ -95,9 +91,8 @@ fn a_holder_that_answers_with_another_share_is_named() {
 fn a_reply_has_one_spelling() {
     let (key, keys) = sss_key(1, 1);
     let wrap = key.wrap(&label(Suite::SssXwing), SECRET, &rng()).unwrap();
-    let checked = key.check(&wrap).unwrap();
-    let share = checked.open_share(holder(1), &keys[&holder(1)]).unwrap();
-    let reply = checked.write_reply(&share);
+    let checked = key.check_sss(&wrap).unwrap();
+    let reply = answer(&checked, holder(1), &keys).write();
     assert_eq!(reply.len(), 39);
     let changed = |octet: usize| {
         let mut reply = reply.to_vec();
@@ -115,16 +110,17 @@ fn a_reply_has_one_spelling() {
             &changed(1),
             error(ErrorId::HolderUnknown, Culprit::NotAHolder(0x0201)),
         ),
-        (
-            &changed(6),
-            error(
-                ErrorId::GenerationMismatch,
-                Culprit::Holder(Some(holder(1))),
-            ),
-        ),
     ] {
-        assert_eq!(checked.read_reply(wrong).unwrap_err(), expected);
+        assert_eq!(SssAnswer::parse(wrong).unwrap_err(), expected);
     }
+    let newer = SssAnswer::parse(&changed(6)).unwrap();
+    assert_eq!(
+        checked.combine(&[newer]).unwrap_err().error,
+        error(
+            ErrorId::GenerationMismatch,
+            Culprit::Holder(Some(holder(1)))
+        )
+    );
 }
 
 #[test]
@@ -135,7 +131,7 @@ fn a_wrap_under_another_label_or_key_opens_for_no_holder() {
     let mut octets = wrap.as_bytes().to_vec();
     octets[at] = b's';
     let relabelled = Wrap::parse(&octets).unwrap();
-    let checked = key.check(&relabelled).unwrap();
+    let checked = key.check_sss(&relabelled).unwrap();
     for (holder, key) in &keys {
         assert_eq!(
             checked.open_share(*holder, key).unwrap_err(),
@@ -143,7 +139,7 @@ fn a_wrap_under_another_label_or_key_opens_for_no_holder() {
         );
     }
     // The entry of one holder, opened by another, or by one that has none.
-    let checked = key.check(&wrap).unwrap();
+    let checked = key.check_sss(&wrap).unwrap();
     for (who, with) in [(1, 2), (2, 1), (3, 1)] {
         assert_eq!(
             checked
@@ -153,13 +149,13 @@ fn a_wrap_under_another_label_or_key_opens_for_no_holder() {
             ErrorId::ShareOpenFailed
         );
     }
-    let other = SssKey::from_parts(SssParts {
+    let other = GroupKey::from_parts(DescriptorParts {
         epoch: 2,
-        ..key.parts().clone()
+        ..sss_parts(2, &keys)
     })
     .unwrap();
     assert_eq!(
-        other.check(&wrap).unwrap_err(),
+        other.check_sss(&wrap).unwrap_err(),
         error(ErrorId::KeyMismatch, Culprit::Presenter)
     );
     let (group, ..) = hybrid_key(1, 1);
@@ -181,10 +177,12 @@ fn an_altered_ciphertext_is_its_encryptors_doing() {
         let mut octets = wrap.as_bytes().to_vec();
         octets[octet] ^= 1;
         let altered = Wrap::parse(&octets).unwrap();
-        let checked = key.check(&altered).unwrap();
-        let share = checked.open_share(holder(1), &keys[&holder(1)]).unwrap();
+        let checked = key.check_sss(&altered).unwrap();
         assert_eq!(
-            checked.combine(&[share]).unwrap_err().error,
+            checked
+                .combine(&[answer(&checked, holder(1), &keys)])
+                .unwrap_err()
+                .error,
             error(id, Culprit::Encryptor)
         );
     }
@@ -192,36 +190,39 @@ fn an_altered_ciphertext_is_its_encryptors_doing() {
 
 #[test]
 fn descriptors_that_contradict_themselves_are_refused() {
-    let (key, _) = sss_key(2, 3);
-    let good = key.parts();
+    let (key, keys) = sss_key(2, 3);
+    let good = sss_parts(2, &keys);
     let invalid = error(ErrorId::DescriptorInvalid, Culprit::Dealer);
-    let mut swapped = good.holders.clone();
-    swapped.swap(0, 1);
-    let mut twice = good.holders.clone();
-    twice[1].index = holder(1);
-    let mut short = good.holders.clone();
-    short[0].kem_public_key = short[0].kem_public_key[1..].into();
-    for holders in [swapped, twice, short, Vec::new()] {
-        let parts = SssParts {
-            holders,
-            ..good.clone()
-        };
-        assert_eq!(SssKey::from_parts(parts), Err(invalid.clone()));
-    }
-    for (t, epoch, generation) in [(0, 1, 1), (4, 1, 1), (2, 0, 1), (2, 1, 0)] {
-        let parts = SssParts {
-            t,
-            epoch,
-            generation,
-            ..good.clone()
-        };
-        assert_eq!(SssKey::from_parts(parts), Err(invalid.clone()));
+    let changes: [fn(&mut DescriptorParts); 11] = [
+        |parts| parts.holders[1].index = holder(1),
+        |parts| {
+            let key = parts.holders[0].kem_public_key.as_mut().unwrap();
+            *key = key[1..].into();
+        },
+        // Two holders with one key are one holder.
+        |parts| parts.holders[0].kem_public_key = parts.holders[1].kem_public_key.clone(),
+        |parts| parts.holders[0].kem_public_key = None,
+        |parts| parts.holders.clear(),
+        |parts| parts.holders[0].public_share = Some([2; 33]),
+        |parts| parts.parts[0].commitments.push([2; 33]),
+        |parts| parts.parts[0].t = 0,
+        |parts| parts.parts[0].t = 4,
+        |parts| parts.epoch = 0,
+        |parts| parts.unbound = true,
+    ];
+    for change in changes {
+        let mut parts = good.clone();
+        change(&mut parts);
+        assert_eq!(GroupKey::from_parts(parts).unwrap_err(), invalid);
     }
     let json = String::from_utf8(key.to_json()).unwrap();
-    assert_eq!(SssKey::from_json(json.as_bytes()), Ok(key));
+    let read = GroupKey::from_json(json.as_bytes()).unwrap();
+    assert_eq!(read.to_json(), key.to_json());
+    assert!(read.is_same_key(&key));
     for (from, to) in [
         ("\"v\":1", "\"v\":2"),
         ("SSS-HPKE-XWING", "P256-TDH2+SSS-HPKE-XWING"),
+        ("SSS-HPKE-XWING", "P256-TDH2-HKDF-SHA256-A256GCM"),
         ("\"X-Wing\"", "\"X-Wind\""),
         ("[1,2,3]", "[1,2]"),
         ("\"v\":1", "\"v\":1,\"w\":1"),
@@ -229,23 +230,22 @@ fn descriptors_that_contradict_themselves_are_refused() {
     ] {
         let wrong = json.replacen(from, to, 1);
         assert_ne!(wrong, json);
-        assert_eq!(SssKey::from_json(wrong.as_bytes()), Err(invalid.clone()));
+        assert_eq!(GroupKey::from_json(wrong.as_bytes()).unwrap_err(), invalid);
     }
 }
 
 #[test]
 fn a_hybrid_wrap_opens_with_both_halves_of_t_holders_and_with_no_fewer() {
     let (group, shares, keys) = hybrid_key(2, 3);
-    let wrap = group
-        .wrap_hybrid(&label(Suite::Hybrid), SECRET, &rng())
-        .unwrap();
+    let wrap = group.wrap(&label(Suite::Hybrid), SECRET, &rng()).unwrap();
     let checked = group.check_hybrid(&wrap).unwrap();
     for subset in subsets(keys.keys()) {
         let answers: Vec<_> = subset
             .iter()
             .map(|holder| {
+                let opened = checked.open_share(*holder, &keys[holder]).unwrap();
                 let answer = checked
-                    .answer(&group, &shares[holder], &keys[holder], &REQUEST, &rng())
+                    .answer(&group, &shares[holder], opened, &REQUEST, &rng())
                     .unwrap();
                 HybridAnswer::parse(&answer.write()).unwrap()
             })
@@ -270,15 +270,15 @@ fn a_hybrid_wrap_opens_with_both_halves_of_t_holders_and_with_no_fewer() {
 #[test]
 fn a_lie_in_either_half_of_a_hybrid_answer_is_named() {
     let (group, shares, keys) = hybrid_key(2, 3);
-    let wrap = group
-        .wrap_hybrid(&label(Suite::Hybrid), SECRET, &rng())
-        .unwrap();
+    let wrap = group.wrap(&label(Suite::Hybrid), SECRET, &rng()).unwrap();
     let checked = group.check_hybrid(&wrap).unwrap();
     let answer = |index: u8, with: u8| {
         let share = Share::from_octets(holder(index), 1, (*shares[&holder(with)].expose()).into());
-        let key = &keys[&holder(index)];
+        let opened = checked
+            .open_share(holder(index), &keys[&holder(index)])
+            .unwrap();
         checked
-            .answer(&group, &share.unwrap(), key, &REQUEST, &rng())
+            .answer(&group, &share.unwrap(), opened, &REQUEST, &rng())
             .unwrap()
     };
     let other_share = |index| {
@@ -303,18 +303,17 @@ fn a_lie_in_either_half_of_a_hybrid_answer_is_named() {
     }
 }
 
+/// A change that the checks let pass must be one in an entry that opens for nobody, or in a ciphertext that does not open.
 #[test]
-fn any_change_of_a_hybrid_wrap_is_noticed() {
+fn any_changed_bit_of_a_hybrid_wrap_is_refused_by_the_checks() {
     let (group, ..) = hybrid_key(1, 1);
-    let wrap = group
-        .wrap_hybrid(&label(Suite::Hybrid), SECRET, &rng())
-        .unwrap();
+    let wrap = group.wrap(&label(Suite::Hybrid), SECRET, &rng()).unwrap();
     let mut unnoticed = Vec::new();
-    for octet in (0..wrap.as_bytes().len()).step_by(5) {
+    for octet in 0..wrap.as_bytes().len() {
         let mut octets = wrap.as_bytes().to_vec();
         octets[octet] ^= 1 << (octet % 8);
         if let Ok(altered) = Wrap::parse(&octets)
-            && group.check_hybrid(&altered).is_ok()
+            && group.check(&altered).is_ok()
         {
             unnoticed.push(octet);
         }
@@ -324,33 +323,185 @@ fn any_change_of_a_hybrid_wrap_is_noticed() {
 }
 
 #[test]
-fn a_key_whose_holders_lack_x_wing_keys_makes_no_hybrid_wrap() {
-    let dealt = deal(1, &range(1), &rng()).unwrap();
-    let group = group_key(1, &dealt.commitments, &Keys::new(), 1);
+fn a_wrap_of_sealed_shares_with_any_changed_bit_opens_to_nothing() {
+    let (key, keys) = sss_key(2, 2);
+    let wrap = key.wrap(&label(Suite::SssXwing), SECRET, &rng()).unwrap();
+    let opens = |octets: &[u8]| {
+        let altered = Wrap::parse(octets)?;
+        let checked = key.check_sss(&altered)?;
+        let answers = keys
+            .iter()
+            .map(|(holder, key)| {
+                Ok(SssAnswer {
+                    generation: 1,
+                    share: checked.open_share(*holder, key)?,
+                })
+            })
+            .collect::<Result<Vec<_>, ThresholdError>>()?;
+        checked.combine(&answers).map_err(|failed| failed.error)
+    };
     assert_eq!(
-        group
-            .wrap_hybrid(&label(Suite::Hybrid), SECRET, &rng())
-            .unwrap_err(),
-        error(ErrorId::DescriptorInvalid, Culprit::Dealer)
+        opens(wrap.as_bytes()).unwrap().secret.expose(),
+        SECRET,
+        "unaltered"
     );
+    let mut unnoticed = Vec::new();
+    for octet in 0..wrap.as_bytes().len() {
+        let mut octets = wrap.as_bytes().to_vec();
+        octets[octet] ^= 1 << (octet % 8);
+        if opens(&octets).is_ok() {
+            unnoticed.push(octet);
+        }
+    }
+    assert_eq!(unnoticed, Vec::<usize>::new());
 }
 
-fn sss_key(t: u8, n: u8) -> (SssKey, Keys) {
+#[test]
+fn a_key_makes_and_takes_wraps_of_its_own_suite_only() {
+    let dealt = deal(1, &range(1), &rng()).unwrap();
+    let tdh2 = group_key(1, &dealt.commitments, &Keys::new(), 1);
+    let (hybrid, ..) = hybrid_key(1, 1);
+    let (sss, _) = sss_key(1, 1);
+    let keys = [&tdh2, &sss, &hybrid];
+    for key in keys {
+        let wrap = key.wrap(&label(key.suite()), SECRET, &rng()).unwrap();
+        assert_eq!(wrap.suite(), key.suite());
+        for other in keys {
+            if other.suite() == key.suite() {
+                other.check(&wrap).unwrap();
+                continue;
+            }
+            assert_eq!(
+                other.check(&wrap).unwrap_err(),
+                error(ErrorId::KeyMismatch, Culprit::Presenter)
+            );
+            assert_eq!(
+                other.wrap(&label(key.suite()), SECRET, &rng()).unwrap_err(),
+                error(ErrorId::SuiteMismatch, Culprit::Encryptor)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_holder_keeps_is_read_back_and_belongs_to_one_key() {
+    let (hybrid, mut shares, mut keys) = hybrid_key(2, 2);
+    let (sss, mut sss_keys) = sss_key(2, 2);
+    let kept = |key| KeyShare::SssXwing {
+        index: holder(1),
+        generation: 1,
+        key,
+    };
+    let both = KeyShare::Hybrid(
+        shares.remove(&holder(1)).unwrap(),
+        keys.remove(&holder(1)).unwrap(),
+    );
+    let single = kept(sss_keys.remove(&holder(1)).unwrap());
+    for (group, other, share, len) in [(&hybrid, &sss, both, 65), (&sss, &hybrid, single, 33)] {
+        let octets = share.to_octets();
+        assert_eq!(octets.len(), len);
+        let read = KeyShare::from_octets(holder(1), 1, &octets).unwrap();
+        assert_eq!(read.to_octets(), octets);
+        assert_eq!(read.verify(group), Ok(()));
+        let foreign = error(ErrorId::ShareInvalid, Culprit::Dealer);
+        assert_eq!(read.verify(other), Err(foreign.clone()));
+        let mut wrong = octets.to_vec();
+        *wrong.last_mut().unwrap() ^= 1;
+        let wrong = KeyShare::from_octets(holder(1), 1, &wrong).unwrap();
+        assert_eq!(wrong.verify(group), Err(foreign));
+        // Cut off, it is nothing, or not what this key needs.
+        KeyShare::from_octets(holder(1), 1, &octets[..len - 1])
+            .and_then(|short| short.verify(group))
+            .unwrap_err();
+    }
+}
+
+/// Through the face that hides the suite.
+#[test]
+fn every_suite_opens_through_the_one_face() {
+    let dealt = deal(2, &range(3), &rng()).unwrap();
+    let tdh2 = group_key(2, &dealt.commitments, &Keys::new(), 3);
+    let (hybrid, shares, keys) = hybrid_key(2, 3);
+    let (sss, sss_keys) = sss_key(2, 3);
+    let tdh2_shares = dealt.shares.into_values().map(KeyShare::from).collect();
+    let hybrid_shares = shares.into_values().zip(keys.into_values());
+    let hybrid_shares = hybrid_shares.map(|(share, key)| KeyShare::Hybrid(share, key));
+    let sss_shares = sss_keys.into_iter().map(|(index, key)| KeyShare::SssXwing {
+        index,
+        generation: 1,
+        key,
+    });
+    let all: [(GroupKey, Vec<KeyShare>); 3] = [
+        (tdh2, tdh2_shares),
+        (hybrid, hybrid_shares.collect()),
+        (sss, sss_shares.collect()),
+    ];
+    for (group, shares) in &all {
+        let wrap = group.wrap(&label(group.suite()), SECRET, &rng()).unwrap();
+        let answers: Vec<Answer> = shares[1..]
+            .iter()
+            .map(|share| {
+                let opened = share.open_entry(group.check(&wrap).unwrap()).unwrap();
+                let answer = share.answer(group, opened, &REQUEST, &rng()).unwrap();
+                assert_eq!(
+                    (answer.holder(), answer.generation()),
+                    (share.index(), group.generation())
+                );
+                Answer::parse(group.suite(), &answer.write()).unwrap()
+            })
+            .collect();
+        let answers: Vec<&Answer> = answers.iter().collect();
+        let checked = group.check(&wrap).unwrap();
+        let combined = checked.combine(group, &REQUEST, &answers).unwrap();
+        assert_eq!(combined.secret.expose(), SECRET);
+        for (_, others) in all
+            .iter()
+            .filter(|(other, _)| other.suite() != group.suite())
+        {
+            let opened = others[0].open_entry(group.check(&wrap).unwrap());
+            let id = match (group.suite(), others[0].key()) {
+                (Suite::Tdh2, _) | (_, None) => ErrorId::SuiteMismatch,
+                _ => ErrorId::ShareOpenFailed,
+            };
+            assert_eq!(opened.unwrap_err().id, id);
+        }
+    }
+}
+
+fn answer(checked: &CheckedSssWrap<'_>, holder: HolderId, keys: &Keys) -> SssAnswer {
+    SssAnswer {
+        generation: 1,
+        share: checked.open_share(holder, &keys[&holder]).unwrap(),
+    }
+}
+
+fn sss_key(t: u8, n: u8) -> (GroupKey, Keys) {
     let keys = x_wing_keys(n);
-    let holders = keys.iter().map(|(&index, key)| SssHolder {
+    (GroupKey::from_parts(sss_parts(t, &keys)).unwrap(), keys)
+}
+
+fn sss_parts(t: u8, keys: &Keys) -> DescriptorParts {
+    let holders = keys.iter().map(|(&index, key)| HolderEntry {
         index,
         id: "holder".into(),
         jurisdiction: "EU".into(),
-        kem_public_key: key.public().into(),
+        public_share: None,
+        proof: ProofKind::Dleq,
+        kem_public_key: Some(key.public().into()),
     });
-    let parts = SssParts {
+    DescriptorParts {
         key_id: "k-test".into(),
         epoch: 1,
         generation: 1,
-        t,
+        public_key: None,
+        unbound: false,
+        parts: vec![Part {
+            t,
+            holders: keys.keys().copied().collect(),
+            commitments: Vec::new(),
+        }],
         holders: holders.collect(),
-    };
-    (SssKey::from_parts(parts).unwrap(), keys)
+    }
 }
 
 fn hybrid_key(t: u8, n: u8) -> (GroupKey, BTreeMap<HolderId, Share>, Keys) {
@@ -365,7 +516,7 @@ fn group_key(t: u8, commitments: &[[u8; 33]], keys: &Keys, n: u8) -> GroupKey {
         index,
         id: "holder".into(),
         jurisdiction: "EU".into(),
-        public_share: public_share(commitments, index).unwrap(),
+        public_share: public_share(commitments, index).ok(),
         proof: ProofKind::Dleq,
         kem_public_key: keys.get(&index).map(|key| key.public().into()),
     });
@@ -373,7 +524,7 @@ fn group_key(t: u8, commitments: &[[u8; 33]], keys: &Keys, n: u8) -> GroupKey {
         key_id: "k-test".into(),
         epoch: 1,
         generation: 1,
-        public_key: commitments[0],
+        public_key: Some(commitments[0]),
         unbound: false,
         parts: vec![Part {
             t,

@@ -190,7 +190,7 @@ impl Stock {
             index,
             id: "holder".into(),
             jurisdiction: "EU".into(),
-            public_share: public_share(&dealt.commitments, index).unwrap(),
+            public_share: public_share(&dealt.commitments, index).ok(),
             proof: if unproven.contains(&index.get()) {
                 ProofKind::Unproven
             } else {
@@ -202,7 +202,7 @@ impl Stock {
             key_id: "k-stock".into(),
             epoch: 1,
             generation: 1,
-            public_key: dealt.commitments[0],
+            public_key: Some(dealt.commitments[0]),
             unbound: true,
             holders: entries.collect(),
             parts: vec![Part {
@@ -212,7 +212,7 @@ impl Stock {
             }],
         })
         .unwrap();
-        let public = keys::parse_public(key.public_key_pem().as_bytes()).unwrap();
+        let public = keys::parse_public(key.public_key_pem().unwrap().as_bytes()).unwrap();
         let secret = LayerSecret::new(SECRET.to_vec().into());
         let jwe = public[0]
             .wrap_key(&secret, &WrapContext::default())

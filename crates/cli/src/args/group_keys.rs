@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use sealift_threshold::Suite;
 
 use super::holders::{ChangeArgs, DeploymentArgs, DeploymentFileArgs, IdentityArgs};
 
@@ -81,6 +82,28 @@ pub(crate) struct UseArgs {
     pub(crate) deletion_protection: bool,
 }
 
+/// How layer keys are wrapped for the holders of a key.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum SuiteArg {
+    /// Threshold decryption on P-256
+    #[default]
+    Tdh2,
+    /// Pre-standard: tdh2, and shares sealed with X-Wing; both are needed, so quantum computers alone open nothing
+    Hybrid,
+    /// Pre-standard: shares sealed with X-Wing alone
+    SssXwing,
+}
+
+impl From<SuiteArg> for Suite {
+    fn from(suite: SuiteArg) -> Self {
+        match suite {
+            SuiteArg::Tdh2 => Self::Tdh2,
+            SuiteArg::Hybrid => Self::Hybrid,
+            SuiteArg::SssXwing => Self::SssXwing,
+        }
+    }
+}
+
 /// Lets holders generate a key.
 ///
 /// Takes the holders through the ceremony, and two administrators sign the descriptor that results. This process only
@@ -97,6 +120,19 @@ pub(crate) struct KeyCreateArgs {
 
     #[command(flatten)]
     pub(crate) usage: UseArgs,
+
+    /// How layer keys are wrapped; hybrid and sss-xwing are pre-standard
+    ///
+    /// They follow draft-connolly-cfrg-xwing-kem-10 and draft-ietf-hpke-pq-04, and a later release may not open what they
+    /// sealed. Each holder makes a key of its own for them; who changes the holders seals all images again.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SUITE",
+        default_value_t,
+        conflicts_with = "unbound"
+    )]
+    pub(crate) suite: SuiteArg,
 
     #[command(flatten)]
     pub(crate) change: ChangeArgs,

@@ -13,7 +13,7 @@ use sealift_holder::descriptor::{Administrator, read_holder_descriptor};
 use sealift_holder::setup::{Init, SealSource};
 use sealift_holder::statement::Posture;
 use sealift_policy::{PolicySet, PostureService};
-use sealift_threshold::HolderId;
+use sealift_threshold::{HolderId, Suite};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -240,6 +240,7 @@ impl Dev<'_> {
                 threshold: args.threshold,
                 holders: sharing.iter().map(|name| (*name).to_owned()).collect(),
                 unbound,
+                suite: Suite::default(),
                 residency: Vec::new(),
                 deletion_protection: false,
             };

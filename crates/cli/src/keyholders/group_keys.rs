@@ -7,7 +7,7 @@ use sealift_holder::client::http::HolderClient;
 use sealift_holder::command::{KeyPlan, Order};
 use sealift_holder::statement::HolderDescriptor;
 use sealift_holder::wire::{CeremonyAnswer, CeremonyRequest, KeyAnswer};
-use sealift_threshold::GroupKey;
+use sealift_threshold::{GroupKey, Suite};
 use serde_json::{Value, json};
 
 use super::change::{Approval, Submitted, speaker};
@@ -27,7 +27,16 @@ pub(crate) fn create(args: &KeyCreateArgs, console: &Console) -> Result<(), Fail
     let approval = Approval::read(&args.change)?;
     let operator = speaker(args.identity.operator.as_ref(), &args.change);
     let session = Session::open(args.deployment.file.as_deref(), operator)?;
-    let plan = plan(&args.plan, &args.usage);
+    let plan = KeyPlan {
+        suite: args.suite.into(),
+        ..plan(&args.plan, &args.usage)
+    };
+    if plan.suite != Suite::default() {
+        console.warn(&format!(
+            "suite {} follows drafts: a later release may not open what is sealed with it",
+            plan.suite
+        ));
+    }
     generate(&session, &args.id, &plan, &approval)?.show(console)
 }
 
@@ -88,6 +97,12 @@ pub(crate) fn refresh(args: &KeyRefreshArgs, console: &Console) -> Result<(), Fa
     let operator = speaker(args.identity.operator.as_ref(), &args.change);
     let session = Session::open(args.deployment.file.as_deref(), operator)?;
     let current = current(&session, &args.id)?;
+    if current.suite() == Suite::SssXwing {
+        return Err(sealed_to_holders(
+            &current,
+            "has no shares that could be renewed",
+        ));
+    }
     let generation = current.generation().saturating_add(1);
     let ordered = order(
         &session,
@@ -107,6 +122,12 @@ pub(crate) fn reshare(args: &KeyReshareArgs, console: &Console) -> Result<(), Fa
     let operator = speaker(args.identity.operator.as_ref(), &args.change);
     let session = Session::open(args.deployment.file.as_deref(), operator)?;
     let current = current(&session, &args.id)?;
+    if current.suite().has_sealed_shares() {
+        return Err(sealed_to_holders(
+            &current,
+            "keeps its holders and its threshold",
+        ));
+    }
     let dealers = helpers(&session, &current, &args.dealers, None)?;
     let generation = current.generation().saturating_add(1);
     let PlanArgs { threshold, holders } = &args.plan;
@@ -131,6 +152,12 @@ pub(crate) fn repair(args: &KeyRepairArgs, console: &Console) -> Result<(), Fail
     let operator = speaker(args.identity.operator.as_ref(), &args.change);
     let session = Session::open(args.deployment.file.as_deref(), operator)?;
     let current = current(&session, &args.id)?;
+    if current.suite() == Suite::SssXwing {
+        return Err(sealed_to_holders(
+            &current,
+            "cannot be repaired: nobody but the holder had its part",
+        ));
+    }
     let helpers = helpers(&session, &current, &args.helpers, Some(&args.lost))?;
     let repair = Order::RepairKey {
         lost: args.lost.clone(),
@@ -240,8 +267,9 @@ pub(crate) fn show(args: &KeyShowArgs, console: &Console) -> Result<(), Failure>
         "layers sealed with -r holders:"
     };
     let mut text = format!(
-        "key          {}\nfingerprint  {}\nshared by    {}\nepoch        {}, generation {}\nfor          {}\n\n",
+        "key          {}\nsuite        {}\nfingerprint  {}\nshared by    {}\nepoch        {}, generation {}\nfor          {}\n\n",
         args.id,
+        group.suite(),
         group.fingerprint(),
         sharing(&group),
         group.epoch(),
@@ -278,6 +306,14 @@ pub(crate) fn export(args: &KeyExportArgs, console: &Console) -> Result<(), Fail
         .key(Some(&args.id))
         .ok_or_else(|| unknown_key(&args.id))?;
     let group = group(&args.id, &key.descriptor)?;
+    let public_key = group.public_key_pem().ok_or_else(|| {
+        let what = format!(
+            "key `{}` of suite {} has no public key",
+            args.id,
+            group.suite()
+        );
+        Failure::new(Code::Usage, what)
+    })?;
     if !group.unbound() {
         console.note("this key was made without --unbound: holders open nothing that other tools seal for it");
     }
@@ -287,9 +323,9 @@ pub(crate) fn export(args: &KeyExportArgs, console: &Console) -> Result<(), Fail
             "id": args.id,
             "fingerprint": group.fingerprint(),
             "unbound": group.unbound(),
-            "publicKey": group.public_key_pem(),
+            "publicKey": public_key,
         })),
-        Form::Text => console.result(group.public_key_pem().as_bytes()),
+        Form::Text => console.result(public_key.as_bytes()),
     }
 }
 
@@ -312,6 +348,14 @@ pub(crate) fn group(id: &str, descriptor: &[u8]) -> Result<GroupKey, Failure> {
     Err(Failure::new(Code::Integrity, what))
 }
 
+/// Says why a key whose wraps hold shares for its present holders cannot be changed so.
+fn sealed_to_holders(key: &GroupKey, what: &str) -> Failure {
+    let what = format!("key `{}` of suite {} {what}", key.key_id(), key.suite());
+    Failure::new(Code::Usage, what).hint(
+        "its images hold shares that are sealed to each holder: create another key, and seal the images for that one",
+    )
+}
+
 pub(crate) fn unknown_key(id: &str) -> Failure {
     Failure::new(
         Code::NotFound,
@@ -326,6 +370,7 @@ fn plan(plan: &PlanArgs, usage: &UseArgs) -> KeyPlan {
         threshold: plan.threshold,
         holders: plan.holders.clone(),
         unbound: usage.unbound,
+        suite: Suite::default(),
         residency: usage.residency.clone(),
         deletion_protection: usage.deletion_protection,
     }

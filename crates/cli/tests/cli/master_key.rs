@@ -146,7 +146,10 @@ fn shares(deployment: &Deployment<'_>, generation: u32) -> BTreeMap<&'static str
         let store: Arc<dyn Store> = Arc::new(opened.store);
         let vault = SealedShares::new(Arc::new(opened.secrets), store);
         let share = vault.get(&id).unwrap().unwrap();
-        (name, Scalar::from_repr((*share.expose()).into()).unwrap())
+        (
+            name,
+            Scalar::from_repr((*share.share().unwrap().expose()).into()).unwrap(),
+        )
     };
     NAMES.into_iter().map(share).collect()
 }
@@ -162,7 +165,7 @@ fn master(deployment: &Deployment<'_>, generation: u32) -> Scalar {
     let point = (ProjectivePoint::GENERATOR * master)
         .to_affine()
         .to_sec1_point(true);
-    assert_eq!(point.as_bytes(), group.public_key());
+    assert_eq!(point.as_bytes(), group.public_key().unwrap());
     master
 }
 

@@ -24,7 +24,7 @@ use sealift_holder::server::writer::Transaction;
 use sealift_holder::server::{Config, Limits, Running, Server};
 use sealift_holder::{Clock, setup};
 use sealift_testkit::image::{Format, Packing};
-use sealift_threshold::{GroupKey, Share};
+use sealift_threshold::{GroupKey, KeyShare, Share};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
@@ -87,7 +87,7 @@ fn a_liar_and_one_that_is_down_open_nothing_and_both_are_named() {
     deployment.kill("gru");
     let why = [
         "1 of 2 key holders answered",
-        "fra: gave a false partial decryption",
+        "fra: gave a false answer",
         "gru: not reachable",
     ];
     opens_not(&deployment, "sealed", &why);
@@ -108,8 +108,8 @@ fn two_liars_open_nothing_and_both_are_named() {
     let liars = ["fra", "gru"].map(|name| Liar::start(&deployment, name));
     let why = [
         "1 of 2 key holders answered",
-        "fra: gave a false partial decryption",
-        "gru: gave a false partial decryption",
+        "fra: gave a false answer",
+        "gru: gave a false answer",
     ];
     opens_not(&deployment, "sealed", &why);
     drop(liars);
@@ -323,7 +323,7 @@ impl Drop for Liar {
 struct FalseShares(SealedShares);
 
 impl ShareVault for FalseShares {
-    fn get(&self, id: &ShareId) -> Result<Option<Share>, VaultError> {
+    fn get(&self, id: &ShareId) -> Result<Option<KeyShare>, VaultError> {
         self.0.get(id)
     }
 
@@ -331,11 +331,16 @@ impl ShareVault for FalseShares {
         &self,
         group: &GroupKey,
         transaction: &mut Transaction<'_>,
-    ) -> Result<Option<Share>, VaultError> {
-        Ok(self.0.promote(group, transaction)?.map(|share| {
-            let mut octets = Zeroizing::new(*share.expose());
-            octets[31] ^= 1;
-            Share::from_octets(share.index(), group.generation(), octets).unwrap()
+    ) -> Result<Option<KeyShare>, VaultError> {
+        let promoted = self.0.promote(group, transaction)?;
+        Ok(promoted.map(|share| match share {
+            KeyShare::Tdh2(share) => {
+                let mut octets = Zeroizing::new(*share.expose());
+                octets[31] ^= 1;
+                let share = Share::from_octets(share.index(), group.generation(), octets);
+                share.unwrap().into()
+            }
+            other => other,
         }))
     }
 

@@ -17,7 +17,7 @@ static KEY: LazyLock<GroupKey> = LazyLock::new(|| {
         index,
         id: "holder".into(),
         jurisdiction: "EU".into(),
-        public_share: public_share(&[GENERATOR; 2], index).unwrap(),
+        public_share: public_share(&[GENERATOR; 2], index).ok(),
         proof: ProofKind::Dleq,
         kem_public_key: None,
     });
@@ -25,7 +25,7 @@ static KEY: LazyLock<GroupKey> = LazyLock::new(|| {
         key_id: "k".into(),
         epoch: 1,
         generation: 1,
-        public_key: GENERATOR,
+        public_key: Some(GENERATOR),
         unbound: false,
         parts: vec![Part {
             t: 2,

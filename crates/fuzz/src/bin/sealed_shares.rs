@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sealift_threshold::{
-    ErrorId, HolderId, HpkePrivateKey, HybridAnswer, ReplyKem, Wrap,
-    sss::{SssHolder, SssKey, SssParts},
+    DescriptorParts, ErrorId, GroupKey, HolderEntry, HolderId, HpkePrivateKey, HybridAnswer, Part,
+    ProofKind, ReplyKem, Wrap, sss::SssAnswer,
 };
 
 /// The holders of the vector `sss-wrap`, which is a seed.
@@ -22,18 +22,26 @@ static HOLDERS: LazyLock<Vec<(HolderId, HpkePrivateKey)>> = LazyLock::new(|| {
         .collect()
 });
 
-static KEY: LazyLock<SssKey> = LazyLock::new(|| {
-    let holders = HOLDERS.iter().map(|(index, key)| SssHolder {
+static KEY: LazyLock<GroupKey> = LazyLock::new(|| {
+    let holders = HOLDERS.iter().map(|(index, key)| HolderEntry {
         index: *index,
         id: "holder".into(),
         jurisdiction: "EU".into(),
-        kem_public_key: key.public().into(),
+        public_share: None,
+        proof: ProofKind::Dleq,
+        kem_public_key: Some(key.public().into()),
     });
-    SssKey::from_parts(SssParts {
+    GroupKey::from_parts(DescriptorParts {
         key_id: "k-pq".into(),
         epoch: 1,
         generation: 1,
-        t: 2,
+        public_key: None,
+        unbound: false,
+        parts: vec![Part {
+            t: 2,
+            holders: HOLDERS.iter().map(|(index, _)| *index).collect(),
+            commitments: Vec::new(),
+        }],
         holders: holders.collect(),
     })
     .unwrap()
@@ -43,30 +51,30 @@ fuzz_target!(|octets: &[u8]| {
     if let Ok(answer) = HybridAnswer::parse(octets) {
         assert_eq!(answer.write()[..], *octets);
     }
-    if let Ok(key) = SssKey::from_json(octets) {
-        assert_eq!(SssKey::from_json(&key.to_json()), Ok(key));
+    if let Ok(answer) = SssAnswer::parse(octets) {
+        assert_eq!(answer.write()[..], *octets);
     }
     let Ok(wrap) = Wrap::parse(octets) else {
         return;
     };
     assert_eq!(wrap.as_bytes(), octets);
-    let Ok(checked) = KEY.check(&wrap) else {
+    let Ok(checked) = KEY.check_sss(&wrap) else {
         return;
     };
-    if let Ok(share) = checked.read_reply(octets) {
-        assert_eq!(checked.write_reply(&share)[..], *octets);
-    }
-    let mut shares = Vec::new();
+    let mut answers = Vec::new();
     for (holder, key) in HOLDERS.iter() {
         match checked.open_share(*holder, key) {
-            Ok(share) => shares.push(share),
+            Ok(share) => answers.push(SssAnswer {
+                generation: 1,
+                share,
+            }),
             Err(error) => assert!(matches!(
                 error.id,
                 ErrorId::ShareOpenFailed | ErrorId::ShareCommitmentMismatch
             )),
         }
     }
-    if let Err(failed) = checked.combine(&shares) {
+    if let Err(failed) = checked.combine(&answers) {
         // Shares that opened are those their encryptor committed to: no holder can be to blame.
         assert!(failed.culprits.is_empty());
     }

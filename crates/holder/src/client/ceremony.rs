@@ -14,7 +14,7 @@ use aws_lc_rs::rand::SecureRandom;
 use futures_util::future::join_all;
 use sealift_threshold::{
     Dealt, DescriptorParts, GroupKey, HolderEntry, HolderId, KeyRef, Part, ProofKind, Purpose,
-    ReplyKem, ThresholdError, hpke_seal, public_share,
+    ReplyKem, Suite, ThresholdError, hpke_seal, public_share,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -105,6 +105,14 @@ impl<'a, T: Transport> Coordinator<'a, T> {
     /// [`CeremonyFailure`], naming the holder that failed and whom it blames.
     pub async fn create(&self, plan: &KeyPlan) -> Result<Prepared, CeremonyFailure> {
         let to = self.named(&plan.holders)?;
+        if plan.suite == Suite::SssXwing {
+            let outcomes = self
+                .ask_all(&to, Step::KemKey, |_| Vec::new(), None)
+                .await?;
+            return self
+                .conclude(&to, &Sharing::of_plan(plan, Vec::new()), &outcomes)
+                .await;
+        }
         let round1 = self
             .ask_all(&to, Step::DkgRound1, |_| Vec::new(), None)
             .await?;
@@ -115,13 +123,7 @@ impl<'a, T: Transport> Coordinator<'a, T> {
         let outcomes = self
             .ask_all(&to, Step::DkgFinish, |to| addressed(&round2, to), None)
             .await?;
-        let sharing = Sharing {
-            epoch: plan.epoch,
-            generation: 1,
-            threshold: plan.threshold,
-            unbound: plan.unbound,
-            commitments: agreed(&outcomes)?,
-        };
+        let sharing = Sharing::of_plan(plan, agreed(&outcomes)?);
         self.conclude(&to, &sharing, &outcomes).await
     }
 
@@ -138,14 +140,8 @@ impl<'a, T: Transport> Coordinator<'a, T> {
         rng: &dyn SecureRandom,
     ) -> Result<Prepared, CeremonyFailure> {
         let to = self.named(&plan.holders)?;
-        let sharing = Sharing {
-            epoch: plan.epoch,
-            generation: 1,
-            threshold: plan.threshold,
-            unbound: plan.unbound,
-            commitments: dealt.commitments.clone(),
-        };
-        let descriptor = self.descriptor(&to, &sharing)?;
+        let sharing = Sharing::of_plan(plan, dealt.commitments.clone());
+        let descriptor = self.descriptor(&to, &sharing, &[])?;
         let mut sealed = BTreeMap::new();
         for (index, holder) in &to {
             let share = dealt.shares.get(index).ok_or(CeremonyFailure::Plan)?;
@@ -179,6 +175,7 @@ impl<'a, T: Transport> Coordinator<'a, T> {
                 public: Octets::default(),
                 enc: share.enc.into(),
                 ct: share.ct.into(),
+                kem_public_key: None,
             };
             let payload = serde_json::to_vec(&message).map_err(|_| CeremonyFailure::Plan)?;
             sealed.insert(
@@ -276,7 +273,7 @@ impl<'a, T: Transport> Coordinator<'a, T> {
         sharing: &Sharing,
         outcomes: &[Message],
     ) -> Result<Prepared, CeremonyFailure> {
-        let descriptor = self.descriptor(to, sharing)?;
+        let descriptor = self.descriptor(to, sharing, outcomes)?;
         self.accept(to, descriptor, outcomes).await
     }
 
@@ -310,7 +307,13 @@ impl<'a, T: Transport> Coordinator<'a, T> {
         })
     }
 
-    fn descriptor(&self, to: &Holders<'_>, sharing: &Sharing) -> Result<Vec<u8>, CeremonyFailure> {
+    /// Builds the descriptor; holders said in `outcomes` which keys shares are sealed to, if the suite has any.
+    fn descriptor(
+        &self,
+        to: &Holders<'_>,
+        sharing: &Sharing,
+        outcomes: &[Message],
+    ) -> Result<Vec<u8>, CeremonyFailure> {
         let arithmetic = |source| CeremonyFailure::Arithmetic { source };
         let commitments = &sharing.commitments;
         let holders = to
@@ -320,9 +323,16 @@ impl<'a, T: Transport> Coordinator<'a, T> {
                     index: *index,
                     id: holder.name.as_str().into(),
                     jurisdiction: holder.jurisdiction.as_str().into(),
-                    public_share: public_share(commitments, *index)?,
+                    public_share: match commitments.as_slice() {
+                        [] => None,
+                        commitments => Some(public_share(commitments, *index)?),
+                    },
                     proof: ProofKind::Dleq,
-                    kem_public_key: None,
+                    kem_public_key: outcomes
+                        .iter()
+                        .find(|outcome| outcome.content.from == index.get())
+                        .and_then(|outcome| outcome.content.kem_public_key.as_ref())
+                        .map(|key| key.0.as_slice().into()),
                 })
             })
             .collect::<Result<_, _>>()
@@ -331,7 +341,7 @@ impl<'a, T: Transport> Coordinator<'a, T> {
             key_id: self.key_id.into(),
             epoch: sharing.epoch,
             generation: sharing.generation,
-            public_key: *commitments.first().ok_or(CeremonyFailure::Plan)?,
+            public_key: commitments.first().copied(),
             unbound: sharing.unbound,
             parts: vec![Part {
                 t: sharing.threshold,
@@ -581,6 +591,18 @@ struct Sharing {
     threshold: u8,
     unbound: bool,
     commitments: Vec<[u8; 33]>,
+}
+
+impl Sharing {
+    fn of_plan(plan: &KeyPlan, commitments: Vec<[u8; 33]>) -> Self {
+        Self {
+            epoch: plan.epoch,
+            generation: 1,
+            threshold: plan.threshold,
+            unbound: plan.unbound,
+            commitments,
+        }
+    }
 }
 
 fn addressed(messages: &[Message], to: HolderId) -> Vec<Octets> {

@@ -194,8 +194,8 @@ impl Releaser {
         let known = groups
             .entry((key_id.to_owned(), group.epoch()))
             .or_insert_with(|| group.clone());
-        if known.public_key() != group.public_key() {
-            return Err("descriptor with another public key".to_owned());
+        if !known.is_same_key(&group) {
+            return Err("descriptor with other public keys".to_owned());
         }
         if group.generation() > known.generation() {
             *known = group;

@@ -1,4 +1,5 @@
-//! Ceremonies at a holder: distributed generation, import, refresh, reshare and repair (`threshold-spec.md`, section 14).
+//! Ceremonies at a holder: distributed generation, import, refresh, reshare and repair (`SPEC.md` of the threshold crate,
+//! section 14), and keys for sealed shares, which each holder makes itself (sections 16 and 17).
 //!
 //! The coordinator carries messages and is trusted with nothing: everything confidential is sealed to its receiver,
 //! every message is signed by its sender and names ceremony, key, epoch, generation, sender and receiver, and before a
@@ -13,6 +14,7 @@ mod accept;
 mod error;
 mod generate;
 mod import;
+mod kem_key;
 mod messages;
 mod plan;
 mod repair;
@@ -28,7 +30,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SecureRandom;
-use sealift_threshold::{GroupKey, Share};
+use sealift_threshold::{GroupKey, KeyShare};
 
 use self::plan::{Kind, Plan};
 use self::run::Runs;
@@ -61,7 +63,7 @@ pub struct Situation<'a> {
     /// The newest descriptor in force.
     pub current: Option<&'a GroupKey>,
     /// This holder's share of it.
-    pub share: Option<&'a Share>,
+    pub share: Option<&'a KeyShare>,
     /// Keys of the administrators: one of them signs what the dealer of an import sends.
     pub administrators: &'a [PublicKey],
 }
@@ -126,7 +128,7 @@ impl Ceremonies {
             shares,
             rng,
         };
-        if plan.kind != Kind::Create || request.step == Step::Accept {
+        if plan.kind != Kind::Create || plan.is_without_scalar() || request.step == Step::Accept {
             return taking.take();
         }
         // Steps of a generation follow each other: it is rare, and its secrets have one owner at a time.
@@ -168,7 +170,7 @@ pub enum Keep {
         /// Sealed octets.
         blob: Vec<u8>,
         /// The share.
-        share: Share,
+        share: KeyShare,
     },
 }
 

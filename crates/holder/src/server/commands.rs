@@ -622,9 +622,7 @@ fn descriptor_in_force(
         .get(key_id)
         .and_then(|key| key.epochs.get(&group.epoch()));
     if let Some(before) = before.map(|epoch| &epoch.group)
-        && (before.public_key() != group.public_key()
-            || before.unbound() != group.unbound()
-            || before.generation() > group.generation())
+        && (!before.is_same_key(&group) || before.generation() > group.generation())
     {
         return Err(invalid(
             "the descriptor does not continue the one in force".to_owned(),

@@ -148,7 +148,8 @@ impl Question<'_> {
                     salts: body.salts.as_deref(),
                     index,
                 };
-                let (facts, opened, refused) = match presented.check(&group, &commitment) {
+                let kept = epoch.share.as_deref();
+                let (facts, opened, refused) = match presented.check(&group, kept, &commitment) {
                     Ok((facts, opened)) => (Some(facts), Some(opened), None),
                     Err(refused) => (None, None, Some(refused)),
                 };
@@ -227,7 +228,7 @@ impl Question<'_> {
         if let Some(code) = common_refusal(&outcomes) {
             return Err(code.into());
         }
-        let answer = self.make_answer(&request, &policy, &digests, &opened, &outcomes);
+        let answer = self.make_answer(&request, &policy, &digests, opened, &outcomes);
         drop(core);
         answer
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sealift_policy::KeyState;
-use sealift_threshold::{GroupKey, HolderId, Share, ThresholdError};
+use sealift_threshold::{GroupKey, HolderId, HpkePrivateKey, KeyShare, ThresholdError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -64,14 +64,35 @@ impl SealedShares {
     }
 
     /// Seals a share.
-    pub(super) fn seal_share(&self, id: &ShareId, share: &Share) -> Result<Vec<u8>, SharesError> {
+    pub(super) fn seal_share(
+        &self,
+        id: &ShareId,
+        share: &KeyShare,
+    ) -> Result<Vec<u8>, SharesError> {
         Ok(self
             .secrets
             .sealing()
-            .seal(&self.context(SHARE, id), share.expose())?)
+            .seal(&self.context(SHARE, id), &share.to_octets())?)
     }
 
-    fn open(&self, id: &ShareId) -> Result<Option<Share>, SharesError> {
+    /// Finds this holder's key for sealed shares of `group` in any share that is left: it outlives every sharing.
+    pub(super) fn kem_key(&self, group: &GroupKey) -> Result<Option<HpkePrivateKey>, SharesError> {
+        let entry = group.holder(self.secrets.index());
+        let public = entry.and_then(|entry| entry.kem_public_key.as_deref());
+        for id in self.store.shares()? {
+            if id.key_id != group.key_id() || id.epoch != group.epoch() {
+                continue;
+            }
+            // One damaged share must not hide a sound one.
+            let key = self.open(&id).ok().flatten().and_then(into_kem_key);
+            if let Some(key) = key.filter(|key| Some(key.public()) == public) {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn open(&self, id: &ShareId) -> Result<Option<KeyShare>, SharesError> {
         let Some(blob) = self.store.share(id)? else {
             return Ok(None);
         };
@@ -79,7 +100,11 @@ impl SealedShares {
             .secrets
             .sealing()
             .open(&self.context(SHARE, id), &blob)?;
-        share(self.secrets.index(), id.generation, &octets).map(Some)
+        Ok(Some(KeyShare::from_octets(
+            self.secrets.index(),
+            id.generation,
+            &octets,
+        )?))
     }
 
     fn open_candidate(&self, id: &ShareId, blob: &[u8]) -> Result<Candidate, SharesError> {
@@ -101,7 +126,7 @@ impl SealedShares {
     }
 
     /// Returns the share of the candidate that fits `group`.
-    fn fitting(&self, group: &GroupKey, id: &ShareId) -> Result<Option<Share>, SharesError> {
+    fn fitting(&self, group: &GroupKey, id: &ShareId) -> Result<Option<KeyShare>, SharesError> {
         let [part] = group.parts() else {
             return Ok(None);
         };
@@ -182,7 +207,7 @@ impl SealedShares {
 }
 
 impl ShareVault for SealedShares {
-    fn get(&self, id: &ShareId) -> Result<Option<Share>, VaultError> {
+    fn get(&self, id: &ShareId) -> Result<Option<KeyShare>, VaultError> {
         self.open(id).map_err(|error| error.of(id))
     }
 
@@ -190,7 +215,7 @@ impl ShareVault for SealedShares {
         &self,
         group: &GroupKey,
         transaction: &mut Transaction<'_>,
-    ) -> Result<Option<Share>, VaultError> {
+    ) -> Result<Option<KeyShare>, VaultError> {
         let id = id_of(group);
         // A share that is there already was promoted or repaired: the command only comes again.
         let there = self
@@ -224,40 +249,52 @@ pub(super) struct Candidate {
     pub(super) view: [u8; 32],
     /// Commitments of the key that results.
     pub(super) commitments: Vec<[u8; 33]>,
-    share: Zeroizing<[u8; 32]>,
+    /// As [`KeyShare::to_octets`] has it.
+    share: Zeroizing<Vec<u8>>,
 }
 
 impl Candidate {
-    pub(super) fn new(view: [u8; 32], share: &Share, commitments: &[[u8; 33]]) -> Self {
+    pub(super) fn new(view: [u8; 32], share: &KeyShare, commitments: &[[u8; 33]]) -> Self {
         Self {
             view,
             commitments: commitments.to_vec(),
-            share: Zeroizing::new(*share.expose()),
+            share: share.to_octets(),
         }
     }
 
     /// Takes the share out.
-    pub(super) fn share(&self, index: HolderId, generation: u32) -> Result<Share, SharesError> {
-        share(index, generation, &self.share[..])
+    pub(super) fn share(&self, index: HolderId, generation: u32) -> Result<KeyShare, SharesError> {
+        Ok(KeyShare::from_octets(index, generation, &self.share)?)
     }
 
     fn to_octets(&self) -> Zeroizing<Vec<u8>> {
         let commitments = self.commitments.concat();
-        let mut octets = Zeroizing::new(Vec::with_capacity(64 + commitments.len()));
+        let len = VIEW_LEN + 1 + self.share.len() + commitments.len();
+        let mut octets = Zeroizing::new(Vec::with_capacity(len));
         octets.extend_from_slice(&self.view);
-        octets.extend_from_slice(&self.share[..]);
+        // A share is far shorter than 256 octets.
+        octets.push(u8::try_from(self.share.len()).unwrap_or_default());
+        octets.extend_from_slice(&self.share);
         octets.extend_from_slice(&commitments);
         octets
     }
 
     fn from_octets(octets: &[u8]) -> Option<Self> {
-        let (view, rest) = octets.split_first_chunk()?;
-        let (share, commitments) = rest.split_first_chunk()?;
+        let (view, rest) = octets.split_first_chunk::<VIEW_LEN>()?;
+        let (len, rest) = rest.split_first()?;
+        let (share, commitments) = rest.split_at_checked(usize::from(*len))?;
         Some(Self {
             view: *view,
-            share: Zeroizing::new(*share),
+            share: Zeroizing::new(share.to_vec()),
             commitments: points(commitments)?,
         })
+    }
+}
+
+fn into_kem_key(share: KeyShare) -> Option<HpkePrivateKey> {
+    match share {
+        KeyShare::Tdh2(_) => None,
+        KeyShare::SssXwing { key, .. } | KeyShare::Hybrid(_, key) => Some(key),
     }
 }
 
@@ -307,14 +344,6 @@ pub(super) fn id_of(group: &GroupKey) -> ShareId {
     }
 }
 
-fn share(index: HolderId, generation: u32, octets: &[u8]) -> Result<Share, SharesError> {
-    let octets: [u8; 32] = octets.try_into().map_err(|_| SharesError::Foreign)?;
-    Ok(Share::from_octets(
-        index,
-        generation,
-        Zeroizing::new(octets),
-    )?)
-}
-
 const SHARE: &str = "share";
 const CANDIDATE: &str = "candidate";
+const VIEW_LEN: usize = 32;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sealift_policy::{Engine, KeyFacts, KeyState, Role};
-use sealift_threshold::{GroupKey, Share};
+use sealift_threshold::{GroupKey, KeyShare};
 
 use super::commands::{Checked, Content};
 use super::store::{Pin, StoredCommand};
@@ -94,7 +94,7 @@ pub struct Epoch {
     /// The signed descriptor, as it came.
     pub descriptor: Arc<Octets>,
     /// This holder's share of it.
-    pub share: Option<Arc<Share>>,
+    pub share: Option<Arc<KeyShare>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -480,7 +480,7 @@ impl State {
         self.keys.entry(id).or_default().order = Some((order, applied_at));
     }
 
-    pub(super) fn set_share(&mut self, key_id: &str, epoch: u32, share: Option<Share>) {
+    pub(super) fn set_share(&mut self, key_id: &str, epoch: u32, share: Option<KeyShare>) {
         if let Some(epoch) = self
             .keys
             .get_mut(key_id)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sealift_threshold::{GroupKey, Share};
+use sealift_threshold::{GroupKey, KeyShare};
 use thiserror::Error;
 
 use super::store::{ShareId, StoreError};
@@ -14,7 +14,7 @@ use super::writer::Transaction;
 /// transaction becomes durable together with the command that caused it.
 pub trait ShareVault: fmt::Debug + Send + Sync {
     /// Opens the active share; `None` when there is none.
-    fn get(&self, id: &ShareId) -> Result<Option<Share>, VaultError>;
+    fn get(&self, id: &ShareId) -> Result<Option<KeyShare>, VaultError>;
 
     /// Makes the candidate that fits `group` the active share, and destroys the active shares of older generations and
     /// all candidates of its own and older generations.
@@ -24,7 +24,7 @@ pub trait ShareVault: fmt::Debug + Send + Sync {
         &self,
         group: &GroupKey,
         transaction: &mut Transaction<'_>,
-    ) -> Result<Option<Share>, VaultError>;
+    ) -> Result<Option<KeyShare>, VaultError>;
 
     /// Destroys all shares and candidates of older generations than `id`'s in `id`'s epoch: the holder has no part in
     /// the newer one.

@@ -208,7 +208,8 @@ impl Site {
 
     fn share(&self, at: usize) -> Zeroizing<[u8; 32]> {
         let dealt = self.rig.holders[at].vault.dealt.lock().unwrap();
-        dealt.values().next().unwrap().1.clone()
+        let octets = &dealt.values().next().unwrap().1;
+        Zeroizing::new(octets.as_slice().try_into().unwrap())
     }
 
     fn releaser(&self, trick: Trick) -> Releaser {
@@ -284,10 +285,7 @@ async fn one_holders_answer_is_never_two_and_who_brought_it_is_named() {
             vec![Trick::PassesOn, Trick::ReplaysAnew],
         ),
         ("gru: answered as somebody else", vec![Trick::Adopts]),
-        (
-            "gru: gave a false partial decryption",
-            vec![Trick::Relabels],
-        ),
+        ("gru: gave a false answer", vec![Trick::Relabels]),
         (
             "gru: answered something else",
             vec![Trick::Replays, Trick::Stutters],

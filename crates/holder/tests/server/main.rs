@@ -26,4 +26,6 @@ mod rig;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod timekeeping;

@@ -31,9 +31,9 @@ use sealift_holder::wire::{Evidence, PartialsRequest, Step, WireWrap};
 use sealift_holder::{Clock, Octets, dsse};
 use sealift_policy::{PolicySet, PostureService};
 use sealift_threshold::{
-    Combiner, DescriptorParts, GroupKey, HolderEntry, HolderId, Label, Part, PartialDecryption,
-    ProofKind, ReplyContext, ReplyKem, ReplyKey, Residency, SealedReply, Share, Subject,
-    SubjectKind, Suite, Wrap, deal,
+    Combiner, DescriptorParts, GroupKey, HolderEntry, HolderId, HpkePrivateKey, KeyShare, Label,
+    Part, PartialDecryption, ProofKind, ReplyContext, ReplyKem, ReplyKey, Residency, SealedReply,
+    Share, Subject, SubjectKind, Suite, Wrap, deal,
 };
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ impl TestClock {
 }
 
 /// Whose share, and its octets.
-type DealtShare = (HolderId, Zeroizing<[u8; 32]>);
+type DealtShare = (HolderId, Zeroizing<Vec<u8>>);
 
 /// Shares in memory. What is promoted is what was dealt for that generation.
 #[derive(Debug, Default)]
@@ -75,18 +75,18 @@ pub(crate) struct TestVault {
 }
 
 impl ShareVault for TestVault {
-    fn get(&self, id: &ShareId) -> Result<Option<Share>, VaultError> {
+    fn get(&self, id: &ShareId) -> Result<Option<KeyShare>, VaultError> {
         let dealt = self.dealt.lock().unwrap();
-        Ok(dealt.get(id).map(|(index, octets)| {
-            Share::from_octets(*index, id.generation, octets.clone()).unwrap()
-        }))
+        Ok(dealt
+            .get(id)
+            .map(|(index, octets)| KeyShare::from_octets(*index, id.generation, octets).unwrap()))
     }
 
     fn promote(
         &self,
         group: &GroupKey,
         _: &mut Transaction<'_>,
-    ) -> Result<Option<Share>, VaultError> {
+    ) -> Result<Option<KeyShare>, VaultError> {
         self.get(&commands::share_id(group))
     }
 
@@ -262,6 +262,7 @@ impl Rig {
             holders: self.names(),
             unbound,
             residency: Vec::new(),
+            suite: Suite::Tdh2,
             deletion_protection: false,
         }
     }
@@ -291,12 +292,25 @@ impl Rig {
 
     /// Deals a key to all holders and returns it.
     pub(crate) fn deal(&self, key_id: &str, unbound: bool) -> GroupKey {
+        self.deal_as(key_id, Suite::Tdh2, unbound)
+    }
+
+    /// Deals a key of any suite.
+    pub(crate) fn deal_as(&self, key_id: &str, suite: Suite, unbound: bool) -> GroupKey {
         let indices: BTreeSet<HolderId> = self
             .holders
             .iter()
             .map(|holder| HolderId::new(holder.descriptor.index).unwrap())
             .collect();
         let dealt = deal(self.t, &indices, &rng()).unwrap();
+        let mut keys: BTreeMap<HolderId, HpkePrivateKey> = BTreeMap::new();
+        if suite.has_sealed_shares() {
+            for index in &indices {
+                let key = HpkePrivateKey::generate(ReplyKem::XWing, &rng()).unwrap();
+                keys.insert(*index, key);
+            }
+        }
+        let has_scalar = suite != Suite::SssXwing;
         let public = |share: &Share| {
             let key = p256_public(share.expose());
             <[u8; 33]>::try_from(key.as_slice()).unwrap()
@@ -305,12 +319,16 @@ impl Rig {
             key_id: key_id.into(),
             epoch: 1,
             generation: 1,
-            public_key: dealt.commitments[0],
+            public_key: has_scalar.then(|| dealt.commitments[0]),
             unbound,
             parts: vec![Part {
                 t: self.t,
                 holders: indices.iter().copied().collect(),
-                commitments: dealt.commitments.clone(),
+                commitments: if has_scalar {
+                    dealt.commitments.clone()
+                } else {
+                    Vec::new()
+                },
             }],
             holders: self
                 .holders
@@ -321,9 +339,9 @@ impl Rig {
                         index,
                         id: holder.descriptor.name.as_str().into(),
                         jurisdiction: holder.descriptor.jurisdiction.as_str().into(),
-                        public_share: public(&dealt.shares[&index]),
+                        public_share: has_scalar.then(|| public(&dealt.shares[&index])),
                         proof: ProofKind::Dleq,
-                        kem_public_key: None,
+                        kem_public_key: keys.get(&index).map(|key| key.public().into()),
                     }
                 })
                 .collect(),
@@ -331,7 +349,18 @@ impl Rig {
         .unwrap();
         for holder in &self.holders {
             let index = HolderId::new(holder.descriptor.index).unwrap();
-            let octets = Zeroizing::new(*dealt.shares[&index].expose());
+            let octets = dealt.shares[&index].expose();
+            let share = Share::decode(index, 1, octets).unwrap();
+            let share = match (suite, keys.remove(&index)) {
+                (Suite::SssXwing, Some(key)) => KeyShare::SssXwing {
+                    index,
+                    generation: 1,
+                    key,
+                },
+                (Suite::Hybrid, Some(key)) => KeyShare::Hybrid(share, key),
+                _ => share.into(),
+            };
+            let octets = share.to_octets();
             holder
                 .vault
                 .dealt
@@ -356,6 +385,7 @@ impl Rig {
             public: Octets::default(),
             enc: Octets::default(),
             ct: Octets::default(),
+            kem_public_key: None,
         };
         dsse::sign(
             CEREMONY,
@@ -389,7 +419,14 @@ impl Rig {
                 1,
                 Order::AdmitNode(self.admission()),
             ),
-            self.command(&key, 1, Order::CreateKey(self.plan(group.unbound()))),
+            self.command(
+                &key,
+                1,
+                Order::CreateKey(KeyPlan {
+                    suite: group.suite(),
+                    ..self.plan(group.unbound())
+                }),
+            ),
             self.command(&key, 1, self.descriptor(group)),
         ]
     }
@@ -528,7 +565,7 @@ impl Rig {
 
     pub(crate) fn label(&self, group: &GroupKey) -> Label {
         Label {
-            suite: Suite::Tdh2,
+            suite: group.suite(),
             key_id: group.key_id().into(),
             epoch: group.epoch(),
             repo: "registry.example/app".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sealift_threshold::{HolderId, Part, PartialDecryption};
+use sealift_threshold::{Answer, HolderId, Part};
 
 use super::item::{Item, is_final, named_by, usable};
 use super::outcome::{Accusation, ReleaseError};
@@ -36,8 +36,8 @@ impl Run<'_> {
             let receipt_key = self.releaser.receipt_keys.get(&name).cloned();
             move || question.unseal(&group, holder, &answer, receipt_key.as_ref())
         };
-        let partials = match blocking(job).await {
-            Ok(partials) => partials,
+        let answers = match blocking(job).await {
+            Ok(answers) => answers,
             Err(reason) => {
                 self.failures.insert(name, reason.to_owned());
                 return;
@@ -46,20 +46,20 @@ impl Run<'_> {
         self.receipts.insert(holder, receipt);
         let generation = self.group.generation();
         let mut is_ahead = false;
-        for (position, partial) in partials.into_iter().enumerate() {
-            match partial {
-                Ok(partial) if partial.generation() == generation => {
+        for (position, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(answer) if answer.generation() == generation => {
                     if let Some(item) = self.items.get_mut(position) {
-                        item.partials.push(partial);
+                        item.answers.push(Arc::new(answer));
                     }
                 }
                 // One that lags behind will catch up; one that is ahead knows a descriptor that we do not, or lies.
-                Ok(partial) => {
+                Ok(answer) => {
                     self.failures.insert(
                         name.clone(),
-                        format!("has generation {}", partial.generation()),
+                        format!("has generation {}", answer.generation()),
                     );
-                    is_ahead |= partial.generation() > generation;
+                    is_ahead |= answer.generation() > generation;
                 }
                 Err(code) => self.deny(position, holder, &name, code, None),
             }
@@ -119,7 +119,7 @@ impl Run<'_> {
         }
     }
 
-    /// Tries every element that has enough partials.
+    /// Tries every element that has enough answers.
     pub(super) async fn combine(&mut self) {
         let ready = |item: &Item| {
             item.outcome.is_none() && self.group.parts().iter().all(|part| item.lacks(part) == 0)
@@ -129,7 +129,7 @@ impl Run<'_> {
             .iter()
             .enumerate()
             .filter(|(_, item)| ready(item))
-            .map(|(position, item)| (position, item.at, item.partials.clone()))
+            .map(|(position, item)| (position, item.at, item.answers.clone()))
             .collect();
         if jobs.is_empty() {
             return;
@@ -138,67 +138,58 @@ impl Run<'_> {
         let hash = self.question.request_hash;
         let results = blocking(move || {
             jobs.into_iter()
-                .filter_map(|(position, at, mut partials)| {
+                .filter_map(|(position, at, mut answers)| {
                     let element = elements.get(at)?;
                     let mut liars = Vec::new();
                     let result = loop {
-                        match element.combine(&group, hash, &partials) {
+                        let given: Vec<&Answer> = answers.iter().map(AsRef::as_ref).collect();
+                        let result = element.combine(&group, hash, &given);
+                        let named = match &result {
+                            Ok(combined) => combined.culprits.iter().copied().collect(),
+                            Err(error) => named_by(error),
+                        };
+                        let is_named = |one: &Arc<Answer>| named.contains(&one.holder());
+                        liars.extend(answers.iter().filter(|one| is_named(one)).cloned());
+                        match result {
+                            Ok(combined) => break Ok(combined.secret),
                             Err(error) => {
-                                let named = named_by(&error);
-                                let before = partials.len();
-                                liars.extend(
-                                    partials
-                                        .iter()
-                                        .filter(|one| named.contains(&one.holder()))
-                                        .cloned(),
-                                );
-                                partials.retain(|one| !named.contains(&one.holder()));
+                                let before = answers.len();
+                                answers.retain(|one| !is_named(one));
                                 let enough = group
                                     .parts()
                                     .iter()
-                                    .all(|part| usable(&partials, part) >= part.t.into());
-                                if partials.len() == before || !enough {
+                                    .all(|part| usable(&answers, part) >= part.t.into());
+                                if answers.len() == before || !enough {
                                     break Err(error.error);
                                 }
                             }
-                            Ok(combined) => {
-                                let named = &combined.culprits;
-                                liars.extend(
-                                    partials
-                                        .iter()
-                                        .filter(|one| named.contains(&one.holder()))
-                                        .cloned(),
-                                );
-                                break Ok(combined.secret);
-                            }
                         }
                     };
-                    Some((position, partials, liars, result))
+                    Some((position, answers, liars, result))
                 })
                 .collect::<Vec<_>>()
         })
         .await;
-        for (position, partials, liars, result) in results {
+        for (position, answers, liars, result) in results {
             for liar in liars {
                 self.accuse(position, &liar);
             }
             let Some(item) = self.items.get_mut(position) else {
                 continue;
             };
-            item.partials = partials;
+            item.answers = answers;
             match result {
                 Ok(secret) => item.outcome = Some(Ok(secret)),
                 Err(error) if is_final(&error) => item.outcome = Some(Err(error.into())),
                 Err(error) => {
-                    // Enough partials and no result: some unproven one is false, and one more will tell.
+                    // Enough answers and no result: some unproven one is false, and one more will tell.
                     let parts = self.group.parts();
                     if parts
                         .iter()
-                        .all(|part| usable(&item.partials, part) >= part.t.into())
+                        .all(|part| usable(&item.answers, part) >= part.t.into())
                     {
-                        let spare = |part: &Part| {
-                            usable(&item.partials, part).saturating_sub(part.t.into())
-                        };
+                        let spare =
+                            |part: &Part| usable(&item.answers, part).saturating_sub(part.t.into());
                         item.beyond = parts.iter().map(spare).min().unwrap_or(0) + 1;
                     }
                     item.failure = Some(error);
@@ -207,10 +198,10 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn accuse(&mut self, position: usize, liar: &PartialDecryption) {
+    pub(super) fn accuse(&mut self, position: usize, liar: &Answer) {
         let holder = self.name(liar.holder());
         self.failures
-            .insert(holder.clone(), "gave a false partial decryption".to_owned());
+            .insert(holder.clone(), "gave a false answer".to_owned());
         let wrap_digest = self
             .question
             .digests
@@ -226,7 +217,7 @@ impl Run<'_> {
             holder,
             wrap_digest,
             request_hash: self.question.request_hash,
-            partial: liar.as_bytes().to_vec(),
+            partial: liar.write().to_vec(),
             receipt,
         });
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sealift_keywrap::{Scheme, WrappedKey};
 use sealift_threshold::{
-    CombineError, Combined, Combiner, Culprit, ErrorId, GroupKey, PartialDecryption,
-    ThresholdError, UnlabelledWrap, Wrap, combine_unlabelled,
+    Answer, CombineError, Combined, Culprit, ErrorId, GroupKey, PartialDecryption, ThresholdError,
+    UnlabelledWrap, Wrap, combine_unlabelled,
 };
 
 use crate::wire::{MAX_WRAPS, WireWrap};
@@ -57,23 +57,26 @@ impl Element {
     /// Makes the checks that come before any holder is asked (`SPEC.md` of the threshold crate, section 9).
     pub(super) fn check(&self, group: &GroupKey) -> Result<[u8; 32], ThresholdError> {
         match self {
-            Self::Wrap(wrap) => wrap.check(group).map(|checked| checked.wrap().digest()),
+            Self::Wrap(wrap) => group.check(wrap).map(|_| wrap.digest()),
             Self::Jwe { wrap, .. } => Ok(wrap.digest(group)),
         }
     }
 
+    /// Opens with the answers of holders.
     pub(super) fn combine(
         &self,
         group: &GroupKey,
         request_hash: [u8; 32],
-        partials: &[PartialDecryption],
+        answers: &[&Answer],
     ) -> Result<Combined, CombineError> {
         match self {
-            Self::Wrap(wrap) => {
-                Combiner::new(group, wrap.check(group)?, request_hash).combine(partials)
-            }
+            Self::Wrap(wrap) => group.check(wrap)?.combine(group, &request_hash, answers),
             Self::Jwe { element, wrap } => {
-                combine_unlabelled(group, wrap, element, &request_hash, partials)
+                let partials: Vec<PartialDecryption> = answers
+                    .iter()
+                    .filter_map(|answer| answer.partial().cloned())
+                    .collect();
+                combine_unlabelled(group, wrap, element, &request_hash, &partials)
             }
         }
     }

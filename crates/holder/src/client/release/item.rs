@@ -1,9 +1,10 @@
 //! One element of a question, and what holders said about it so far.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sealift_keywrap::LayerSecret;
-use sealift_threshold::{CombineError, Culprit, HolderId, Part, PartialDecryption, ThresholdError};
+use sealift_threshold::{Answer, CombineError, Culprit, HolderId, Part, ThresholdError};
 
 use super::outcome::ReleaseError;
 
@@ -11,8 +12,8 @@ use super::outcome::ReleaseError;
 pub(super) struct Item {
     /// Position among the caller's elements.
     pub(super) at: usize,
-    /// Usable partials.
-    pub(super) partials: Vec<PartialDecryption>,
+    /// Usable answers.
+    pub(super) answers: Vec<Arc<Answer>>,
     pub(super) denials: Vec<(HolderId, ReleaseError)>,
     /// How many partials beyond the thresholds are wanted since the first ones gave nothing.
     pub(super) beyond: usize,
@@ -25,7 +26,7 @@ impl Item {
     pub(super) fn new(at: usize) -> Self {
         Self {
             at,
-            partials: Vec::new(),
+            answers: Vec::new(),
             denials: Vec::new(),
             beyond: 0,
             failure: None,
@@ -38,7 +39,7 @@ impl Item {
     }
 
     pub(super) fn usable(&self, part: &Part) -> usize {
-        usable(&self.partials, part)
+        usable(&self.answers, part)
     }
 
     /// Returns how many more partials of a part are wanted.
@@ -60,9 +61,9 @@ pub(super) fn named_by(error: &CombineError) -> BTreeSet<HolderId> {
     named
 }
 
-pub(super) fn usable(partials: &[PartialDecryption], part: &Part) -> usize {
-    partials
+pub(super) fn usable(answers: &[Arc<Answer>], part: &Part) -> usize {
+    answers
         .iter()
-        .filter(|partial| part.holders.contains(&partial.holder()))
+        .filter(|answer| part.holders.contains(&answer.holder()))
         .count()
 }

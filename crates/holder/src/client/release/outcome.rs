@@ -26,7 +26,7 @@ pub struct Accusation {
     pub wrap_digest: [u8; 32],
     /// In which request.
     pub request_hash: [u8; 32],
-    /// The compact partial that is false.
+    /// What it answered, as it was sealed to us.
     pub partial: Vec<u8>,
     /// Octets of the receipt in which the holder vouches for the partial.
     pub receipt: Octets,

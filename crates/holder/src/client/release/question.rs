@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use sealift_threshold::{
-    GroupKey, HolderId, PartialDecryption, ReplyContext, ReplyKey, SealedReply, request_hash,
+    Answer, GroupKey, HolderId, ReplyContext, ReplyKey, SealedReply, request_hash,
 };
 
 use super::element::Element;
@@ -101,14 +101,14 @@ impl Question {
         })
     }
 
-    /// Opens the sealed partials of an answer; says what is wrong with an answer that cannot be used at all.
+    /// Opens what is sealed in an answer; says what is wrong with an answer that cannot be used at all.
     pub(super) fn unseal(
         &self,
         group: &GroupKey,
         holder: HolderId,
         answer: &PartialsAnswer,
         receipt_key: Option<&PublicKey>,
-    ) -> Result<Vec<Result<PartialDecryption, Code>>, &'static str> {
+    ) -> Result<Vec<Result<Answer, Code>>, &'static str> {
         if answer.request_hash.0 != self.request_hash || answer.answers.len() != self.digests.len()
         {
             return Err("answered something else");
@@ -141,12 +141,12 @@ impl Question {
                             .reply_key
                             .open(&sealed, &context)
                             .map_err(|_| "answer does not open")?;
-                        let partial = PartialDecryption::parse(&octets)
+                        let opened = Answer::parse(group.suite(), &octets)
                             .map_err(|_| "malformed partial decryption")?;
-                        if partial.holder() != holder {
+                        if opened.holder() != holder {
                             Err("answered as somebody else")
                         } else {
-                            Ok(Ok(partial))
+                            Ok(Ok(opened))
                         }
                     }
                     _ => Err("answered something else"),
@@ -159,11 +159,11 @@ impl Question {
                 && receipt.request_leaf.0 == self.request_hash
                 && receipt.releases.iter().zip(&self.digests).zip(&opened).all(
                     |((release, digest), opened)| {
-                        let partial = opened
+                        let answer = opened
                             .as_ref()
                             .ok()
-                            .map(|partial| Octets(partial.digest().to_vec()));
-                        release.wrap_digest.0 == digest && release.partial_digest == partial
+                            .map(|answer| Octets(answer.digest().to_vec()));
+                        release.wrap_digest.0 == digest && release.partial_digest == answer
                     },
                 );
             if !vouched {

@@ -3,9 +3,9 @@ use std::collections::BTreeSet;
 use aws_lc_rs::rand::SystemRandom;
 use sealift_keywrap::{Recipient, Scheme, WrapContext};
 use sealift_threshold::{
-    DescriptorParts, ErrorId, GroupRecipient, HolderEntry, HolderId, Part, PartialDecryption,
-    ProofKind, ReplyContext, Residency, Share, UnlabelledWrap, Wrap, deal_key, public_share,
-    request_hash, seal_reply,
+    Answer, DescriptorParts, ErrorId, GroupRecipient, HolderEntry, HolderId, HpkePrivateKey,
+    KeyShare, Part, PartialDecryption, ProofKind, ReplyContext, Residency, Share, Suite,
+    UnlabelledWrap, Wrap, deal_key, public_share, request_hash, seal_reply,
 };
 use zeroize::Zeroizing;
 
@@ -46,7 +46,7 @@ struct Peer {
     conduct: Conduct,
     delay: Duration,
     group: GroupKey,
-    share: Arc<Share>,
+    share: Arc<KeyShare>,
     signing: Arc<SigningKey>,
     descriptor: Octets,
 }
@@ -56,6 +56,8 @@ struct Net {
     node: PublicKey,
     peers: Mutex<BTreeMap<String, Peer>>,
     log: Mutex<Vec<String>>,
+    /// Octets of the longest body so far.
+    longest: std::sync::atomic::AtomicUsize,
 }
 
 impl Net {
@@ -92,25 +94,28 @@ impl Peer {
         let mut answers = Vec::new();
         let mut releases = Vec::new();
         for (position, wire) in request.wraps.iter().enumerate() {
-            let (digest, partial) = match wire {
+            let (digest, answer) = match wire {
                 WireWrap::Compact(octets) => {
                     let wrap = Wrap::parse(&octets.0).unwrap();
-                    let checked = wrap.check(&self.group).unwrap();
+                    let checked = self.group.check(&wrap).unwrap();
+                    let opened = self.share.open_entry(checked).unwrap();
                     // A lie that also spoils the combination: the point of another wrap would do; a false proof alone
                     // would not be noticed.
-                    let partial = self
+                    let answer = self
                         .share
-                        .partial(&self.group, &checked, &proven, &rng)
+                        .answer(&self.group, opened, &proven, &rng)
                         .unwrap();
-                    (wrap.digest(), self.spoil(partial))
+                    (wrap.digest(), self.spoil(answer))
                 }
                 WireWrap::Unlabelled { epk } => {
                     let wrap = UnlabelledWrap::from_epk(&epk.0).unwrap();
                     let partial = self
                         .share
+                        .share()
+                        .unwrap()
                         .partial_unlabelled(&self.group, &wrap, &proven, &rng)
                         .unwrap();
-                    (wrap.digest(&self.group), partial)
+                    (wrap.digest(&self.group), Answer::Tdh2(partial))
                 }
             };
             match (&request.salts, asked.wrap_commitments.get(position)) {
@@ -135,7 +140,7 @@ impl Peer {
             }
             let holder = match self.conduct {
                 Conduct::Impersonates => HolderId::new(1).unwrap(),
-                _ => partial.holder(),
+                _ => answer.holder(),
             };
             let context = ReplyContext {
                 request_hash: hash,
@@ -144,15 +149,9 @@ impl Peer {
                 epoch: self.group.epoch(),
             };
             let kem = ReplyKem::from_number(asked.kem).unwrap();
-            let sealed = seal_reply(
-                kem,
-                &asked.ephemeral_key.0,
-                &context,
-                partial.as_bytes(),
-                &rng,
-            )
-            .unwrap();
-            let partial_digest = Some(Octets(partial.digest().to_vec()));
+            let sealed =
+                seal_reply(kem, &asked.ephemeral_key.0, &context, &answer.write(), &rng).unwrap();
+            let partial_digest = Some(Octets(answer.digest().to_vec()));
             answers.push(WrapAnswer::Sealed {
                 wrap_digest: wrap_digest.clone(),
                 enc: sealed.enc.into(),
@@ -186,17 +185,20 @@ impl Peer {
         }
     }
 
-    /// Puts the generator in the place of the point.
-    fn spoil(&self, partial: PartialDecryption) -> PartialDecryption {
+    /// Puts the generator in the place of the point, and another share in the place of a share.
+    fn spoil(&self, answer: Answer) -> Answer {
         if self.conduct != Conduct::Lies {
-            return partial;
+            return answer;
         }
-        let generator =
-            hex::decode("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
-                .unwrap();
-        let mut octets = partial.as_bytes().to_vec();
-        octets[7..40].copy_from_slice(&generator);
-        PartialDecryption::parse(&octets).unwrap()
+        let mut octets = answer.write().to_vec();
+        match self.group.suite() {
+            Suite::Tdh2 => octets[7..40].copy_from_slice(
+                &hex::decode("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+                    .unwrap(),
+            ),
+            Suite::SssXwing | Suite::Hybrid => *octets.last_mut().unwrap() ^= 1,
+        }
+        Answer::parse(self.group.suite(), &octets).unwrap()
     }
 }
 
@@ -216,6 +218,9 @@ impl Transport for Arc<Net> {
         request: Arc<PartialsRequest>,
     ) -> BoxFuture<'static, Result<PartialsAnswer, HttpError>> {
         lock(&self.log).push(holder.to_owned());
+        let len = serde_json::to_vec(&*request).unwrap().len();
+        self.longest
+            .fetch_max(len, std::sync::atomic::Ordering::Relaxed);
         let (net, holder) = (Self::clone(self), holder.to_owned());
         Box::pin(async move {
             let (delay, conduct) = {
@@ -264,18 +269,23 @@ struct Site {
     group: GroupKey,
     releaser: Releaser,
     unbound: bool,
+    suite: Suite,
     t: u8,
     n: usize,
 }
 
 impl Site {
     fn new(t: u8, n: usize, unbound: bool, options: Options) -> Self {
+        Self::of_suite(Suite::Tdh2, t, n, unbound, options)
+    }
+
+    fn of_suite(suite: Suite, t: u8, n: usize, unbound: bool, options: Options) -> Self {
         let admins = [
             SigningKey::generate().unwrap(),
             SigningKey::generate().unwrap(),
         ];
         let node = Arc::new(SigningKey::generate().unwrap());
-        let (group, shares) = sharing(t, n, 1, unbound);
+        let (group, shares) = sharing(suite, t, n, 1, unbound);
         let descriptor = signed(&group, &admins);
         let mut peers = BTreeMap::new();
         let mut holders = Vec::new();
@@ -304,6 +314,7 @@ impl Site {
             node: node.public().clone(),
             peers: Mutex::new(peers),
             log: Mutex::default(),
+            longest: Default::default(),
         });
         let deployment = Deployment {
             default_key: None,
@@ -331,6 +342,7 @@ impl Site {
             group,
             releaser,
             unbound,
+            suite,
             t,
             n,
         }
@@ -365,7 +377,7 @@ impl Site {
 
     /// Gives some holders new shares of the same key.
     fn refresh(&mut self, names: &[&str], generation: u32, admins: &[&SigningKey]) {
-        let (group, shares) = sharing(self.t, self.n, generation, self.unbound);
+        let (group, shares) = sharing(self.suite, self.t, self.n, generation, self.unbound);
         let envelope = dsse::sign(
             KEY_DESCRIPTOR,
             &group.to_json(),
@@ -409,35 +421,62 @@ fn index(at: usize) -> u8 {
 }
 
 /// Shares the one key of these tests anew.
-fn sharing(t: u8, n: usize, generation: u32, unbound: bool) -> (GroupKey, Vec<Share>) {
+fn sharing(
+    suite: Suite,
+    t: u8,
+    n: usize,
+    generation: u32,
+    unbound: bool,
+) -> (GroupKey, Vec<KeyShare>) {
     let holders: BTreeSet<HolderId> = (0..n).map(|at| HolderId::new(index(at)).unwrap()).collect();
-    let dealt = deal_key(&[7; 32], t, &holders, &SystemRandom::new()).unwrap();
+    let mut dealt = deal_key(&[7; 32], t, &holders, &SystemRandom::new()).unwrap();
+    let key = |holder: HolderId| {
+        HpkePrivateKey::from_octets(ReplyKem::XWing, Zeroizing::new([holder.get(); 32])).unwrap()
+    };
+    let has_scalar = suite != Suite::SssXwing;
     let entry = |holder: &HolderId| HolderEntry {
         index: *holder,
         id: NAMES[usize::from(holder.get()) - 1].into(),
         jurisdiction: "DE".into(),
-        public_share: public_share(&dealt.commitments, *holder).unwrap(),
+        public_share: has_scalar.then(|| public_share(&dealt.commitments, *holder).unwrap()),
         proof: ProofKind::Dleq,
-        kem_public_key: None,
+        kem_public_key: suite
+            .has_sealed_shares()
+            .then(|| key(*holder).public().into()),
     };
     let group = GroupKey::from_parts(DescriptorParts {
         key_id: "default".into(),
         epoch: 1,
         generation,
-        public_key: dealt.commitments[0],
+        public_key: has_scalar.then(|| dealt.commitments[0]),
         unbound,
         parts: vec![Part {
             t,
             holders: holders.iter().copied().collect(),
-            commitments: dealt.commitments.clone(),
+            commitments: if has_scalar {
+                dealt.commitments.clone()
+            } else {
+                Vec::new()
+            },
         }],
         holders: holders.iter().map(entry).collect(),
     })
     .unwrap();
-    let share = |(holder, share): (HolderId, Share)| {
-        Share::from_octets(holder, generation, Zeroizing::new(*share.expose())).unwrap()
-    };
-    (group, dealt.shares.into_iter().map(share).collect())
+    let shares = holders.iter().map(|holder| {
+        let octets = Zeroizing::new(*dealt.shares.remove(holder).unwrap().expose());
+        let share = Share::from_octets(*holder, generation, octets).unwrap();
+        match suite {
+            Suite::Tdh2 => share.into(),
+            Suite::Hybrid => KeyShare::Hybrid(share, key(*holder)),
+            Suite::SssXwing => KeyShare::SssXwing {
+                index: *holder,
+                generation,
+                key: key(*holder),
+            },
+        }
+    });
+    let shares = shares.collect();
+    (group, shares)
 }
 
 /// Demands that everything opened, and returns who was accused.
@@ -723,6 +762,88 @@ async fn more_wraps_than_a_request_takes_are_split() {
     assert_eq!(released.secrets.len(), MAX_WRAPS + 1);
     opened(&released);
     assert_eq!(site.net.asked().len(), 4);
+}
+
+/// Each way to fail once for each suite: suites differ in what answers are, not in whom to ask.
+#[tokio::test(start_paused = true)]
+async fn sealed_shares_open_past_a_liar_and_a_dead_holder() {
+    for suite in [Suite::Hybrid, Suite::SssXwing] {
+        let site = || Site::of_suite(suite, 2, 3, false, quick());
+        let well = site();
+        assert_eq!(opened(&well.open(3).await), [""; 0]);
+        assert_eq!(well.net.asked(), ["fra", "gru"]);
+
+        let lies = site();
+        lies.net.set("fra", Conduct::Lies);
+        let released = lies.open(1).await;
+        assert_eq!(opened(&released), ["fra"]);
+        let lie = Answer::parse(suite, &released.accusations[0].partial).unwrap();
+        assert_eq!(lie.holder().get(), 1);
+        assert_eq!(lies.net.asked(), ["fra", "gru", "nrt"]);
+
+        let down = site();
+        down.net.set("gru", Conduct::Down);
+        assert_eq!(opened(&down.open(1).await), [""; 0]);
+        down.net.set("nrt", Conduct::Down);
+        assert!(matches!(
+            error(&down.open(1).await),
+            ReleaseError::QuorumUnavailable {
+                reached: 1,
+                needed: 2,
+                ..
+            }
+        ));
+
+        let all_lie = site();
+        all_lie.net.set("fra", Conduct::Lies);
+        all_lie.net.set("gru", Conduct::Lies);
+        let released = all_lie.open(1).await;
+        let ReleaseError::QuorumUnavailable { reason, .. } = error(&released) else {
+            panic!("{:?}", error(&released));
+        };
+        assert!(reason.contains("fra: gave a false answer"), "{reason}");
+        assert!(reason.contains("gru: gave a false answer"), "{reason}");
+        let mut named: Vec<&str> = released
+            .accusations
+            .iter()
+            .map(|accusation| accusation.holder.as_str())
+            .collect();
+        named.sort_unstable();
+        assert_eq!(named, ["fra", "gru"]);
+    }
+}
+
+/// 4 kB each at three holders, 6 kB at five: what holders take in one body must not depend on luck.
+#[tokio::test(start_paused = true)]
+async fn large_wraps_are_split_so_that_every_body_fits() {
+    for (n, requests) in [(3, 1), (5, 2)] {
+        let site = Site::of_suite(
+            Suite::Hybrid,
+            2,
+            n,
+            false,
+            Options {
+                commitments: Commitments::Salted,
+                kem: ReplyKem::XWing,
+                ..Options::default()
+            },
+        );
+        let elements = site.elements(MAX_WRAPS);
+        let batches = split(elements.clone());
+        assert_eq!(batches.len(), requests);
+        assert_eq!(
+            batches.iter().map(|batch| batch.len()).sum::<usize>(),
+            MAX_WRAPS
+        );
+        let released = site.releaser.open(&site.group, elements).await;
+        assert_eq!(opened(&released), [""; 0]);
+        let longest = site.net.longest.load(std::sync::atomic::Ordering::Relaxed);
+        // Room for a posture statement, which is not part of the question.
+        assert!(
+            longest > 0 && longest < crate::wire::MAX_BODY_LEN - 64 * 1024,
+            "{longest}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

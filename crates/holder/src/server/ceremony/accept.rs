@@ -1,6 +1,6 @@
 //! What a holder keeps of a ceremony, and what it accepts.
 
-use sealift_threshold::{GroupKey, ProofKind, Share};
+use sealift_threshold::{GroupKey, HpkePrivateKey, KeyShare, ProofKind};
 
 use super::messages::Message;
 use super::plan::Kind;
@@ -29,6 +29,7 @@ impl Taking<'_> {
         if !liars.is_empty() {
             return Err(CeremonyError::Views { culprits: liars });
         }
+        self.same_kem_keys(&descriptor.key, &outcomes)?;
         if descriptor.commitments != candidate.commitments {
             return Err(CeremonyError::Descriptor {
                 why: "its commitments are not those of the ceremony",
@@ -72,6 +73,9 @@ impl Taking<'_> {
         if part.t != plan.threshold || !part.holders.iter().eq(plan.holders.keys()) {
             return fail("its threshold or holders are not those of the command");
         }
+        if key.suite() != plan.suite {
+            return fail("its suite is not that of the command");
+        }
         if key.unbound() != plan.unbound {
             return fail("it is unbound where the command is not, or the other way round");
         }
@@ -95,9 +99,9 @@ impl Taking<'_> {
             return fail("a holder in it answers without proof");
         }
         if let (Kind::Refresh | Kind::Reshare, Some(current)) = (&plan.kind, self.situation.current)
-            && current.public_key() != key.public_key()
+            && !current.is_same_key(&key)
         {
-            return fail("its public key is not that of the key");
+            return fail("its public keys are not those of the key");
         }
         Ok(Descriptor {
             octets: octets.0.clone(),
@@ -110,13 +114,19 @@ impl Taking<'_> {
     pub(super) fn keep(
         &self,
         view: [u8; 32],
-        share: &Share,
+        share: &KeyShare,
         commitments: &[[u8; 33]],
     ) -> Result<Outcome, CeremonyError> {
         let id = self.id();
         // An acceptance may have been signed for the candidate that is there: another one must not take its place.
         match self.shares.candidate(&id, &self.request.ceremony)? {
-            Some(before) if before.commitments != commitments => return Err(CeremonyError::Step),
+            Some(before)
+                if before.commitments != commitments
+                    || before.share(self.me, self.plan.generation)?.to_octets()
+                        != share.to_octets() =>
+            {
+                return Err(CeremonyError::Step);
+            }
             Some(_) => {}
             None if self.shares.count(&id)? >= MAX_CANDIDATES => {
                 return Err(CeremonyError::TooMany);
@@ -129,6 +139,7 @@ impl Taking<'_> {
         let messages = vec![self.sign(Message {
             view,
             public: commitments.concat(),
+            kem_public_key: share.key().map(HpkePrivateKey::public).map(Into::into),
             ..Message::default()
         })?];
         Ok(Outcome {

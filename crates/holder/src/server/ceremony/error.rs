@@ -1,4 +1,4 @@
-use sealift_threshold::ThresholdError;
+use sealift_threshold::{Suite, ThresholdError};
 use thiserror::Error;
 
 use crate::dsse::DsseError;
@@ -92,6 +92,19 @@ pub enum CeremonyError {
         /// Why.
         why: &'static str,
     },
+    /// Images of the key hold shares that are sealed to its present holders.
+    #[error(
+        "images of a key of suite {suite} hold shares sealed to each of its holders: seal them for a new key instead"
+    )]
+    SealedShares {
+        /// The key's suite.
+        suite: Suite,
+    },
+    /// The holder's own key for sealed shares is gone, and nobody else has it.
+    #[error(
+        "this holder's key for sealed shares is lost as well, and nobody else has it: seal the images for a new key"
+    )]
+    KemKeyLost,
     /// There is no candidate share of this ceremony.
     #[error("there is no candidate share of this ceremony")]
     NoCandidate,

@@ -97,6 +97,6 @@ impl Taking<'_> {
         };
         *phase = Phase::Spent;
         let outcome = dkg::part3(secret, &scalars).map_err(|e| self.blame(e))?;
-        self.keep(view, &outcome.share, &outcome.commitments)
+        self.keep(view, &self.complete(outcome.share)?, &outcome.commitments)
     }
 }

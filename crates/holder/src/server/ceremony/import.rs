@@ -58,6 +58,6 @@ impl Taking<'_> {
             .map_err(|_| CeremonyError::Dealer {
                 fault: Fault::Share,
             })?;
-        self.keep(view, &share, &descriptor.commitments)
+        self.keep(view, &self.complete(share)?, &descriptor.commitments)
     }
 }

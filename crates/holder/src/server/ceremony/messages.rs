@@ -155,6 +155,7 @@ impl Taking<'_> {
             public: message.public.into(),
             enc: message.sealed.enc.into(),
             ct: message.sealed.ct.into(),
+            kem_public_key: message.kem_public_key,
         };
         let payload = serde_json::to_vec(&message).map_err(|_| CeremonyError::Message {
             fault: Fault::Malformed,
@@ -170,6 +171,7 @@ pub(super) struct Message {
     pub(super) view: [u8; 32],
     pub(super) public: Vec<u8>,
     pub(super) sealed: SealedReply,
+    pub(super) kem_public_key: Option<Octets>,
 }
 
 impl Default for Message {
@@ -182,6 +184,7 @@ impl Default for Message {
                 enc: Vec::new(),
                 ct: Vec::new(),
             },
+            kem_public_key: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealift_threshold::{GroupKey, HolderId};
+use sealift_threshold::{GroupKey, HolderId, Suite};
 
 use super::CeremonyError;
 use crate::command::{KeyPlan, Order};
@@ -41,6 +41,7 @@ pub(crate) struct Plan {
     /// Who deals or helps.
     pub(crate) dealers: BTreeSet<HolderId>,
     pub(crate) unbound: bool,
+    pub(crate) suite: Suite,
 }
 
 impl Plan {
@@ -86,6 +87,7 @@ impl Plan {
                 dealers: receivers.keys().copied().collect(),
                 holders: receivers,
                 unbound: plan.unbound,
+                suite: plan.suite,
             })
         };
         match order {
@@ -93,6 +95,7 @@ impl Plan {
             Order::ImportKey(plan) => first(Kind::Import, plan)?.checked(),
             Order::RefreshKey { generation } => {
                 let old = Self::of_current(Kind::Refresh, current)?;
+                old.allows(&[Suite::Tdh2, Suite::Hybrid])?;
                 Self {
                     generation: *generation,
                     ..old.clone()
@@ -106,6 +109,7 @@ impl Plan {
                 dealers,
             } => {
                 let old = Self::of_current(Kind::Reshare, current)?;
+                old.allows(&[Suite::Tdh2])?;
                 let dealers = named(dealers)?.into_keys().collect();
                 old.may_deal(&dealers)?;
                 // With a threshold of one whoever receives anything receives the whole key.
@@ -124,6 +128,7 @@ impl Plan {
             Order::RepairKey { lost, helpers } => {
                 let lost = index(lost)?;
                 let old = Self::of_current(Kind::Repair { lost }, current)?;
+                old.allows(&[Suite::Tdh2, Suite::Hybrid])?;
                 let dealers = named(helpers)?.into_keys().collect();
                 old.may_deal(&dealers)?;
                 if dealers.contains(&lost) || !old.holders.contains_key(&lost) {
@@ -155,7 +160,17 @@ impl Plan {
             dealers: holders.keys().copied().collect(),
             holders,
             unbound: current.unbound(),
+            suite: current.suite(),
         })
+    }
+
+    /// Refuses what would leave images without holders that open them: their shares are sealed to the present ones.
+    fn allows(&self, suites: &[Suite]) -> Result<(), CeremonyError> {
+        if suites.contains(&self.suite) {
+            Ok(())
+        } else {
+            Err(CeremonyError::SealedShares { suite: self.suite })
+        }
     }
 
     /// Refuses dealers that are not exactly a quorum of this sharing.
@@ -183,7 +198,9 @@ impl Plan {
             && usize::from(self.threshold) <= self.holders.len()
             && self.epoch >= 1
             // With a threshold of one every dealer would know the whole key.
-            && (self.kind != Kind::Create || self.threshold >= 2);
+            && (self.kind != Kind::Create || self.threshold >= 2)
+            // A dealer cannot make the holders' own keys, and stock tools seal no shares.
+            && (self.suite == Suite::Tdh2 || (self.kind != Kind::Import && !self.unbound));
         if possible {
             Ok(self)
         } else {
@@ -191,9 +208,15 @@ impl Plan {
         }
     }
 
+    /// Returns whether nothing is shared but what is sealed to each holder.
+    pub(crate) const fn is_without_scalar(&self) -> bool {
+        matches!(self.suite, Suite::SssXwing)
+    }
+
     /// The step whose messages say what each receiver saw.
     pub(crate) const fn outcome(&self) -> Step {
         match self.kind {
+            Kind::Create if self.is_without_scalar() => Step::KemKey,
             Kind::Create => Step::DkgFinish,
             Kind::Import => Step::Import,
             Kind::Refresh | Kind::Reshare => Step::Collect,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sealift_threshold::{Culprit, GroupKey, HolderId, Purpose, Repair, RepairScalar};
+use sealift_threshold::{
+    Culprit, GroupKey, HolderId, KeyShare, Purpose, Repair, RepairScalar, Suite,
+};
 
 use super::messages::Message;
 use super::taking::{Taking, of};
@@ -80,6 +82,12 @@ impl Taking<'_> {
                             .collect(),
                     },
                 })?;
+        let share = if self.plan.suite == Suite::Hybrid {
+            let key = self.shares.kem_key(current)?;
+            KeyShare::Hybrid(share, key.ok_or(CeremonyError::KemKeyLost)?)
+        } else {
+            share.into()
+        };
         // The same share of the same generation: no new descriptor is needed.
         let id = id_of(current);
         let blob = self.shares.seal_share(&id, &share)?;

@@ -40,6 +40,7 @@ impl Taking<'_> {
                 view,
                 public: public.clone(),
                 sealed,
+                ..Message::default()
             })?);
         }
         Ok(answer.into())
@@ -102,7 +103,7 @@ impl Taking<'_> {
         };
         let share = share.map_err(|e| self.blame(e))?;
         let commitments = commitments.map_err(|e| self.blame(e))?;
-        self.keep(view, &share, &commitments)
+        self.keep(view, &self.complete(share)?, &commitments)
     }
 
     pub(super) fn reshare(&self) -> Reshare {

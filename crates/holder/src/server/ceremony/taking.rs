@@ -1,7 +1,7 @@
 //! One step being taken: what it may rely on, and whom it may name.
 
 use aws_lc_rs::rand::SecureRandom;
-use sealift_threshold::{Culprit, GroupKey, HolderId, KeyRef, Share, ThresholdError};
+use sealift_threshold::{Culprit, GroupKey, HolderId, KeyRef, KeyShare, Share, ThresholdError};
 
 use super::plan::{Kind, Plan};
 use super::run::Phase;
@@ -36,6 +36,7 @@ impl Taking<'_> {
 
     pub(super) fn take(&self) -> Result<Outcome, CeremonyError> {
         match (&self.plan.kind, self.request.step) {
+            (Kind::Create, Step::KemKey) => self.kem_key(),
             (Kind::Import, Step::Import) => self.import(),
             (Kind::Refresh | Kind::Reshare, Step::Deal) => self.deal(),
             (Kind::Refresh | Kind::Reshare, Step::Collect) => self.collect(),
@@ -77,9 +78,17 @@ impl Taking<'_> {
         self.situation.current.ok_or(CeremonyError::NoKey)
     }
 
-    pub(super) fn share(&self) -> Result<&Share, CeremonyError> {
+    /// Returns what this holder keeps of the key.
+    pub(super) fn kept(&self) -> Result<&KeyShare, CeremonyError> {
         self.situation
             .share
+            .ok_or(CeremonyError::Shares(SharesError::NoShare))
+    }
+
+    /// Returns this holder's share of the scalar.
+    pub(super) fn share(&self) -> Result<&Share, CeremonyError> {
+        self.kept()?
+            .share()
             .ok_or(CeremonyError::Shares(SharesError::NoShare))
     }
 

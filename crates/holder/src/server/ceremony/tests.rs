@@ -1,5 +1,7 @@
 //! Whole ceremonies between in-process holders with stores of their own, through the coordinator.
 
+mod suites;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::PathBuf;
@@ -9,10 +11,9 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::rand::SystemRandom;
 use sealift_keywrap::LayerSecret;
 use sealift_threshold::{
-    Combiner, HolderId, Label, Residency, Subject, SubjectKind, Suite, Wrap, deal_key,
+    Answer, HolderId, KeyShare, Label, Residency, Subject, SubjectKind, Suite, Wrap, deal_key,
 };
 use tempfile::TempDir;
-use zeroize::Zeroizing;
 
 use super::messages::parse;
 use super::*;
@@ -256,15 +257,18 @@ impl Hall {
     }
 
     async fn create(&self, t: u8, names: &[&str]) -> GroupKey {
-        let plan = plan(t, names);
+        self.create_as(&plan(t, names)).await
+    }
+
+    async fn create_as(&self, plan: &KeyPlan) -> GroupKey {
         let command = self.command("key:default", 1, Order::CreateKey(plan.clone()));
         self.apply(&command).await;
-        let prepared = self.coordinator(&command).create(&plan).await.unwrap();
+        let prepared = self.coordinator(&command).create(plan).await.unwrap();
         self.announce(&prepared, 1).await;
         GroupKey::from_json(&prepared.descriptor.0).unwrap()
     }
 
-    fn share(&self, name: &str) -> Option<Arc<Share>> {
+    fn share(&self, name: &str) -> Option<Arc<KeyShare>> {
         let state = self.members[name].writer.state();
         state
             .keys()
@@ -330,22 +334,18 @@ impl Hall {
         wrap: &Wrap,
         names: &[&str],
     ) -> Result<LayerSecret, &'static str> {
-        let checked = wrap.check(group).unwrap();
-        let partials: Vec<_> = names
+        let rng = SystemRandom::new();
+        let answers: Vec<Answer> = names
             .iter()
             .map(|name| {
                 let share = self.share(name).unwrap();
-                share
-                    .partial(
-                        group,
-                        &wrap.check(group).unwrap(),
-                        &[7; 32],
-                        &SystemRandom::new(),
-                    )
-                    .unwrap()
+                let opened = share.open_entry(group.check(wrap).unwrap()).unwrap();
+                share.answer(group, opened, &[7; 32], &rng).unwrap()
             })
             .collect();
-        let combined = Combiner::new(group, checked, [7; 32]).combine(&partials);
+        let answers: Vec<&Answer> = answers.iter().collect();
+        let checked = group.check(wrap).unwrap();
+        let combined = checked.combine(group, &[7; 32], &answers);
         combined
             .map(|combined| combined.secret)
             .map_err(|error| error.error.id.as_str())
@@ -369,6 +369,7 @@ fn plan(t: u8, names: &[&str]) -> KeyPlan {
         threshold: t,
         holders: strings(names),
         unbound: false,
+        suite: Suite::Tdh2,
         residency: Vec::new(),
         deletion_protection: false,
     }
@@ -380,7 +381,7 @@ fn strings(names: &[&str]) -> Vec<String> {
 
 fn wrap(group: &GroupKey) -> Wrap {
     let label = Label {
-        suite: Suite::Tdh2,
+        suite: group.suite(),
         key_id: group.key_id().into(),
         epoch: group.epoch(),
         repo: "registry.example/app".into(),
@@ -446,7 +447,7 @@ async fn a_refresh_keeps_the_key_and_destroys_the_old_shares() {
     hall.announce(&prepared, 2).await;
     let new = hall.group("gru");
     assert_eq!((new.public_key(), new.generation()), (old.public_key(), 2));
-    assert_ne!(hall.share("fra").unwrap().expose(), before.expose());
+    assert_ne!(hall.share("fra").unwrap().to_octets(), before.to_octets());
     for member in hall.members.values() {
         let left: Vec<u32> = member
             .store
@@ -557,7 +558,7 @@ async fn a_lost_share_is_noticed_and_made_again() {
         .repair("gru", &helpers)
         .await
         .unwrap();
-    assert_eq!(hall.share("gru").unwrap().expose(), lost.expose());
+    assert_eq!(hall.share("gru").unwrap().to_octets(), lost.to_octets());
     assert_eq!(
         watch.look(&hall.members["gru"].writer).await.unwrap(),
         BTreeSet::new()
@@ -664,8 +665,7 @@ async fn a_repair_with_a_false_sum_changes_nothing_and_names_the_helpers() {
     let command = hall.command("key:default", 1, order);
     hall.apply(&command).await;
     // A helper whose share is false: it holds the one of another key.
-    let state_share =
-        Share::from_octets(HolderId::new(1).unwrap(), 1, Zeroizing::new([5; 32])).unwrap();
+    let state_share = KeyShare::from_octets(HolderId::new(1).unwrap(), 1, &[5; 32]).unwrap();
     let set = hall.members["fra"]
         .writer
         .transact(move |t| t.state_mut().set_share("default", 1, Some(state_share)));
@@ -703,7 +703,7 @@ async fn a_key_that_its_owner_dealt_is_imported() {
         .unwrap();
     hall.announce(&prepared, 1).await;
     let group = hall.group("fra");
-    assert_eq!(group.public_key(), dealt.commitments[0]);
+    assert_eq!(group.public_key(), Some(dealt.commitments[0]));
     hall.assert_every_quorum_opens(&wrap(&group));
 }
 

@@ -1,7 +1,7 @@
 //! What leaves: granted partials, computed, sealed, and vouched for by a receipt.
 
 use sealift_threshold::{
-    ErrorId, HolderId, PartialDecryption, ReplyContext, ReplyKem, SealedReply, ThresholdError,
+    Answer, Culprit, ErrorId, HolderId, ReplyContext, ReplyKem, SealedReply, ThresholdError,
     seal_reply,
 };
 
@@ -21,7 +21,7 @@ impl Question<'_> {
         request: &KeyRequest,
         policy: &PolicyInForce,
         digests: &[[u8; 32]],
-        opened: &[Option<Opened<'_>>],
+        opened: Vec<Option<Opened<'_>>>,
         outcomes: &[Result<Granted, Refused>],
     ) -> Result<PartialsAnswer, Denied> {
         let mut answers = Vec::with_capacity(digests.len());
@@ -49,7 +49,7 @@ impl Question<'_> {
             };
             let wrap_digest = Octets::from(digest.as_slice());
             let (partial_digest, decision) = match &sealed {
-                Ok((partial, _)) => (Some(partial.digest().as_slice().into()), "allow"),
+                Ok((answer, _)) => (Some(answer.digest().as_slice().into()), "allow"),
                 Err(_) => (None, "deny"),
             };
             releases.push(Release {
@@ -92,15 +92,20 @@ impl Question<'_> {
         &self,
         request: &KeyRequest,
         granted: &Granted,
-        opened: &Opened<'_>,
+        opened: Opened<'_>,
         digest: &[u8; 32],
-    ) -> Result<(PartialDecryption, SealedReply), ThresholdError> {
+    ) -> Result<(Answer, SealedReply), ThresholdError> {
         let Granted { group, share, .. } = granted;
         let rng = &*self.service.rng;
-        let partial = match opened {
-            Opened::Labelled(wrap) => share.partial(group, wrap, &self.request_hash, rng)?,
+        let answer = match opened {
+            Opened::Labelled(wrap) => share.answer(group, *wrap, &self.request_hash, rng)?,
             Opened::Unlabelled(wrap) => {
-                share.partial_unlabelled(group, wrap, &self.request_hash, rng)?
+                let mismatch = ThresholdError {
+                    id: ErrorId::ModeMismatch,
+                    culprit: Culprit::Presenter,
+                };
+                let scalar = share.share().ok_or(mismatch)?;
+                Answer::Tdh2(scalar.partial_unlabelled(group, wrap, &self.request_hash, rng)?)
             }
         };
         let kem = if request.kem == KEM_XWING {
@@ -119,9 +124,9 @@ impl Question<'_> {
             kem,
             &request.ephemeral_key.0,
             &context,
-            partial.as_bytes(),
+            &answer.write(),
             rng,
         )?;
-        Ok((partial, sealed))
+        Ok((answer, sealed))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sealift_policy::{Operation, state_allows};
-use sealift_threshold::{GroupKey, Share};
+use sealift_threshold::{GroupKey, KeyShare};
 use serde_json::Value;
 
 use super::Refused;
@@ -26,7 +26,7 @@ pub(super) struct Candidate {
 /// What the transaction lets go.
 pub(super) struct Granted {
     pub(super) group: Arc<GroupKey>,
-    pub(super) share: Arc<Share>,
+    pub(super) share: Arc<KeyShare>,
     pub(super) answered_at: u64,
 }
 
@@ -99,7 +99,11 @@ impl Decide {
     }
 
     /// Checks again all that commands may have changed since the decision was made.
-    pub(super) fn still_stands(&self, state: &State, now_ms: u64) -> Result<Arc<Share>, Refused> {
+    pub(super) fn still_stands(
+        &self,
+        state: &State,
+        now_ms: u64,
+    ) -> Result<Arc<KeyShare>, Refused> {
         let changed = |what: &str| (Code::Forbidden, format!("{what} since the decision"));
         match &self.caller {
             Caller::Node { name, key, .. } => {

@@ -1,6 +1,8 @@
 //! A wrap as it was presented, and the checks that come before anybody decides on it.
 
-use sealift_threshold::{CheckedWrap, ErrorId, GroupKey, UnlabelledWrap, Wrap};
+use sealift_threshold::{
+    CheckedAnyWrap, ErrorId, GroupKey, KeyShare, OpenedWrap, ThresholdError, UnlabelledWrap, Wrap,
+};
 use serde_json::{Value, json};
 
 use super::{Refused, sha256};
@@ -23,7 +25,7 @@ pub(super) enum Kind {
 
 /// A wrap that is what it claims to be.
 pub(super) enum Opened<'a> {
-    Labelled(Box<CheckedWrap<'a>>),
+    Labelled(Box<OpenedWrap<'a>>),
     Unlabelled(&'a UnlabelledWrap),
 }
 
@@ -83,9 +85,11 @@ impl Presented {
         }
     }
 
+    /// Makes every check that comes before a decision; `kept` is what this holder keeps of the key.
     pub(super) fn check(
         &self,
         group: &GroupKey,
+        kept: Option<&KeyShare>,
         commitment: &Commitment<'_>,
     ) -> Result<(sealift_policy::WrapFacts, Opened<'_>), Refused> {
         let (facts, opened) = match &self.kind {
@@ -103,12 +107,19 @@ impl Presented {
                 ));
             }
             Kind::Labelled(wrap) => {
-                let checked = wrap
-                    .check(group)
-                    .map_err(|error| (threshold_code(error.id), error.to_string()))?;
+                let refused = |error: ThresholdError| (threshold_code(error.id), error.to_string());
+                // Where shares are sealed to holders, the one for this holder vouches for the label: it opens first.
+                let opened = match (group.check(wrap).map_err(refused)?, kept) {
+                    (checked, Some(kept)) => kept.open_entry(checked).map_err(refused)?,
+                    (CheckedAnyWrap::Tdh2(checked), None) => OpenedWrap::Tdh2(checked),
+                    (_, None) => {
+                        let lack = "this holder has no key for sealed shares";
+                        return Err((Code::StoreUnavailable, lack.to_owned()));
+                    }
+                };
                 (
                     wrap_facts(&self.digest, wrap.label()),
-                    Opened::Labelled(Box::new(checked)),
+                    Opened::Labelled(Box::new(opened)),
                 )
             }
             Kind::Unlabelled(wrap) => (
@@ -141,7 +152,9 @@ pub(super) const fn threshold_code(id: ErrorId) -> Code {
         ErrorId::SuiteMismatch | ErrorId::KeyMismatch | ErrorId::ModeMismatch => {
             Code::LabelMismatch
         }
-        ErrorId::WrapProofInvalid => Code::ProofInvalid,
+        ErrorId::WrapProofInvalid | ErrorId::ShareOpenFailed | ErrorId::ShareCommitmentMismatch => {
+            Code::ProofInvalid
+        }
         ErrorId::Randomness => Code::StoreUnavailable,
         _ => Code::BadRequest,
     }
