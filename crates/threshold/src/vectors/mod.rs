@@ -8,6 +8,7 @@ mod labels;
 mod partials;
 mod primitives;
 mod wraps;
+mod wycheproof;
 
 use std::{fs, path::PathBuf};
 
