@@ -10,8 +10,9 @@ use std::{hint::black_box, time::Instant};
 
 use aws_lc_rs::rand::SystemRandom;
 use sealift_threshold::{
-    Combiner, GroupKey, HolderId, Label, PartialDecryption, ReplyContext, ReplyKem, ReplyKey,
-    Residency, Share, Subject, SubjectKind, seal_reply,
+    Combiner, DescriptorParts, GroupKey, HolderEntry, HolderId, HpkePrivateKey, KeyShare, Label,
+    PartialDecryption, ReplyContext, ReplyKem, ReplyKey, Residency, Share, Subject, SubjectKind,
+    seal_reply,
 };
 use serde_json::Value;
 
@@ -86,6 +87,70 @@ fn main() {
             seal_reply(kem, &public, &context, partials[0].as_bytes(), &rng).unwrap()
         });
     }
+    for is_hybrid in [true, false] {
+        let mut keys: Vec<HpkePrivateKey> = group
+            .holders()
+            .iter()
+            .map(|_| HpkePrivateKey::generate(ReplyKem::XWing, &rng).unwrap())
+            .collect();
+        let with_keys = sealed(&group, &keys, is_hybrid);
+        let suite = with_keys.suite();
+        let label = Label {
+            suite,
+            ..label.clone()
+        };
+        let key = keys.remove(0);
+        let kept = if is_hybrid {
+            KeyShare::Hybrid(share(1), key)
+        } else {
+            KeyShare::SssXwing {
+                index: one.index(),
+                generation: 1,
+                key,
+            }
+        };
+        let wrap = with_keys.wrap(&label, &plaintext, &rng).unwrap();
+        println!(
+            "{suite}: {} octets for {} holders",
+            wrap.as_bytes().len(),
+            keys.len() + 1
+        );
+        measure("  wrap", || {
+            with_keys.wrap(&label, &plaintext, &rng).unwrap()
+        });
+        measure("  check of a wrap", || with_keys.check(&wrap).unwrap());
+        measure("  check, entry and answer of a holder", || {
+            let opened = kept.open_entry(with_keys.check(&wrap).unwrap()).unwrap();
+            kept.answer(&with_keys, opened, &request, &rng).unwrap()
+        });
+    }
+}
+
+/// Gives the holders of a key X-Wing keys, and takes the shared scalar away unless it is to be a hybrid key.
+fn sealed(group: &GroupKey, keys: &[HpkePrivateKey], is_hybrid: bool) -> GroupKey {
+    let holders = group
+        .holders()
+        .iter()
+        .zip(keys)
+        .map(|(holder, key)| HolderEntry {
+            public_share: holder.public_share.filter(|_| is_hybrid),
+            kem_public_key: Some(key.public().into()),
+            ..holder.clone()
+        });
+    let mut parts = group.parts().to_vec();
+    if !is_hybrid {
+        parts[0].commitments.clear();
+    }
+    GroupKey::from_parts(DescriptorParts {
+        key_id: group.key_id().into(),
+        epoch: group.epoch(),
+        generation: group.generation(),
+        public_key: group.public_key().filter(|_| is_hybrid),
+        unbound: false,
+        parts,
+        holders: holders.collect(),
+    })
+    .unwrap()
 }
 
 fn measure<T>(name: &str, operation: impl Fn() -> T) {
