@@ -275,3 +275,94 @@ fn a_key_of_ones_own_is_split_over_holders() {
     opens(&deployment, "own", "own");
     deployment.stop();
 }
+
+#[test]
+fn keys_of_the_pre_standard_suites_open_with_one_holder_killed_and_keep_their_holders() {
+    let lab = lab();
+    let deployment = Deployment::start(&lab, &[]);
+    let create = |id: &str, more: &[&str]| {
+        let create = [
+            "key",
+            "create",
+            id,
+            "-t",
+            "2",
+            "--holders",
+            "fra,gru,nrt",
+            "--reason",
+            "trial",
+        ];
+        deployment.as_admin(&[&create[..], more].concat())
+    };
+    let mut text = std::fs::read_to_string(deployment.path("holders.toml")).unwrap();
+    let suites = [
+        ("hybrid", "P256-TDH2+SSS-HPKE-XWING"),
+        ("sss-xwing", "SSS-HPKE-XWING"),
+    ];
+    for (suite, name) in suites {
+        let created = create(suite, &["--suite", suite]);
+        assert!(
+            created.stderr.contains("follows drafts"),
+            "{}",
+            created.stderr
+        );
+        created.succeeds();
+        let entry =
+            format!("\n[[key]]\nid = \"{suite}\"\ndescriptor = \"key-{suite}.dsse.json\"\n");
+        text.push_str(&entry);
+        std::fs::write(deployment.path("holders.toml"), &text).unwrap();
+        let key = deployment
+            .as_admin(&["key", "show", suite, "--json"])
+            .json();
+        assert_eq!(key["suite"], name);
+        seal(&deployment, suite, suite);
+        opens(&deployment, suite, suite);
+        let reshare = [
+            "key",
+            "reshare",
+            suite,
+            "-t",
+            "2",
+            "--holders",
+            "fra,gru",
+            "--reason",
+            "nrt closes",
+        ];
+        deployment
+            .as_admin(&reshare)
+            .fails(2, "keeps its holders and its threshold");
+    }
+    create("stock", &["--suite", "hybrid", "--unbound"]).fails(2, "cannot be used with");
+    deployment
+        .as_admin(&["key", "refresh", "sss-xwing", "--reason", "yearly"])
+        .fails(2, "no shares that could be renewed");
+    deployment
+        .as_admin(&["key", "refresh", "hybrid", "--reason", "yearly"])
+        .succeeds();
+    deployment
+        .as_node(&["key", "export", "sss-xwing"])
+        .fails(2, "has no public key");
+
+    // Wraps of all suites in one list: whichever key is at hand opens.
+    let encrypt = [
+        "encrypt",
+        "oci:plain:v1",
+        "oci:all:v1",
+        "-r",
+        "holders:default",
+        "-r",
+        "holders:hybrid",
+        "-r",
+        "holders:sss-xwing",
+        "--label-repo",
+        REPO,
+    ];
+    deployment.as_node(&encrypt).succeeds();
+    deployment.kill("gru");
+    for (suite, _) in suites {
+        opens(&deployment, suite, suite);
+        opens(&deployment, "all", suite);
+    }
+    opens(&deployment, "all", "default");
+    deployment.stop();
+}
