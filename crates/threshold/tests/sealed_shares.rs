@@ -303,7 +303,7 @@ fn a_lie_in_either_half_of_a_hybrid_answer_is_named() {
     }
 }
 
-/// A change that the checks let pass must be one in an entry that opens for nobody, or in a ciphertext that does not open.
+/// One bit of every octet, each in its turn.
 #[test]
 fn any_changed_bit_of_a_hybrid_wrap_is_refused_by_the_checks() {
     let (group, ..) = hybrid_key(1, 1);
