@@ -41,7 +41,7 @@ use base64::engine::general_purpose::STANDARD;
 use sealift_holder::client::http::{Clients, HolderClient};
 use sealift_holder::client::release::{Element, Options, Releaser};
 use sealift_holder::command::{Command, Order};
-use sealift_holder::deployment::{Deployment, Holder};
+use sealift_holder::deployment::{Deployment, DeploymentId, Holder};
 use sealift_holder::dsse;
 use sealift_holder::keys::SigningKey;
 use sealift_holder::request::sign_key_request;
@@ -213,6 +213,7 @@ async fn revoke(arguments: &Arguments) {
     let auditor = operator(&arguments.text("auditor"));
     let at_origin = HolderClient::new(node.holder(&origin), Some(&admin), clock()).unwrap();
     let auditors = Clients::new(&node.deployment.holders, Some(&auditor), &clock()).unwrap();
+    let deployment = node.deployment.id.expect("holders with descriptors");
     let mut version = latest_version(&auditors, &name).await;
     let mut runs = Vec::new();
     for _ in 0..trials {
@@ -232,7 +233,7 @@ async fn revoke(arguments: &Arguments) {
             .collect();
         tokio::time::sleep(Duration::from_millis(450 + u64::from(random()[0]))).await;
         version += 1;
-        let order = command(&name, version, Order::RevokeNode {}, &signers);
+        let order = command(deployment, &name, version, Order::RevokeNode {}, &signers);
         let (t0, wall) = (Instant::now(), unix_ms());
         let answer = at_origin.command(&order).await.expect("a revocation");
         let answered = milliseconds(t0.elapsed());
@@ -254,7 +255,7 @@ async fn revoke(arguments: &Arguments) {
             last_begin.push(last.map_or(f64::MIN, |begin| signed(begin, t0)));
         }
         version += 1;
-        let back = command(&name, version, Order::UnrevokeNode {}, &signers);
+        let back = command(deployment, &name, version, Order::UnrevokeNode {}, &signers);
         at_origin
             .command(&back)
             .await
@@ -382,6 +383,7 @@ async fn zeroise(arguments: &Arguments) {
     let auditor = operator(&arguments.text("auditor"));
     let at_origin = HolderClient::new(node.holder(&origin), Some(&admin), clock()).unwrap();
     let auditors = Clients::new(&node.deployment.holders, Some(&auditor), &clock()).unwrap();
+    let deployment = node.deployment.id.expect("holders with descriptors");
     let mut version = latest_version(&auditors, &name).await;
     let mut times = Vec::new();
     let mut allowed = Instant::now();
@@ -412,7 +414,7 @@ async fn zeroise(arguments: &Arguments) {
         }
         tokio::time::sleep(Duration::from_millis(u64::from(random()[0]))).await;
         version += 1;
-        let order = command(&name, version, Order::RevokeNode {}, &signers);
+        let order = command(deployment, &name, version, Order::RevokeNode {}, &signers);
         let t0 = Instant::now();
         let wiped = {
             let agent = agent.clone();
@@ -426,7 +428,7 @@ async fn zeroise(arguments: &Arguments) {
         at_origin.command(&order).await.expect("a revocation");
         times.push(milliseconds(wiped.await.unwrap() - t0));
         version += 1;
-        let back = command(&name, version, Order::UnrevokeNode {}, &signers);
+        let back = command(deployment, &name, version, Order::UnrevokeNode {}, &signers);
         at_origin
             .command(&back)
             .await
@@ -600,9 +602,16 @@ impl Node {
     }
 }
 
-fn command(node: &str, version: u64, order: Order, signers: &[SigningKey]) -> Octets {
+fn command(
+    deployment: DeploymentId,
+    node: &str,
+    version: u64,
+    order: Order,
+    signers: &[SigningKey],
+) -> Octets {
     let command = Command {
         v: 1,
+        deployment,
         subject: format!("node:{node}"),
         version,
         issued_at: unix_ms(),

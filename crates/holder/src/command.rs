@@ -3,6 +3,7 @@
 use sealift_threshold::Suite;
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::DeploymentId;
 use crate::octets::Octets;
 
 /// The payload of a command envelope.
@@ -11,6 +12,8 @@ use crate::octets::Octets;
 pub struct Command {
     /// 1.
     pub v: u8,
+    /// The deployment it is for: administrators may serve several.
+    pub deployment: DeploymentId,
     /// `node:NAME`, `key:ID`, `policy`, `operator:NAME`.
     pub subject: String,
     /// Grows by one within a register (family of the kind, subject).

@@ -1,11 +1,13 @@
 //! `holders.toml`: who the holders and administrators of a deployment are, and which keys it has.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 use crate::certificate::{self, CertificateError};
@@ -14,9 +16,47 @@ use crate::keys::{KeyError, PublicKey};
 use crate::names;
 use crate::statement::HolderDescriptor;
 
+/// Which deployment: drawn with its first holder, the same at all others, and part of every command.
+///
+/// Not secret. Written as 32 small hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DeploymentId(pub [u8; 16]);
+
+impl fmt::Display for DeploymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for DeploymentId {
+    type Err = DeploymentError;
+
+    fn from_str(text: &str) -> Result<Self, DeploymentError> {
+        let mut octets = [0; 16];
+        let decoded = hex::decode_to_slice(text, &mut octets);
+        check(decoded.is_ok() && hex::encode(octets) == text, text)?;
+        Ok(Self(octets))
+    }
+}
+
+impl Serialize for DeploymentId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeploymentId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 /// A deployment as a client knows it. Key descriptors in it are verified.
 #[derive(Clone, Debug)]
 pub struct Deployment {
+    /// Which one: what the file says, or else the descriptors of its holders. Commands need it.
+    pub id: Option<DeploymentId>,
     /// Key that is used when none is named.
     pub default_key: Option<String>,
     /// Who may sign descriptors.
@@ -114,6 +154,17 @@ impl Deployment {
             .map(|holder| holder.load(base, read))
             .collect::<Result<Vec<_>, _>>()?;
         distinct(holders.iter().map(|holder| holder.name.as_str()))?;
+        let mut id = file.deployment;
+        for holder in holders
+            .iter()
+            .filter_map(|holder| holder.descriptor.as_ref())
+        {
+            if *id.get_or_insert(holder.deployment) != holder.deployment {
+                return Err(DeploymentError::Other {
+                    holder: holder.name.as_str().into(),
+                });
+            }
+        }
         let keys = file
             .key
             .into_iter()
@@ -135,6 +186,7 @@ impl Deployment {
             check(keys.is_empty() || keys.iter().any(|key| key.id == *id), id)?;
         }
         Ok(Self {
+            id,
             default_key: file.default_key,
             administrators,
             holders,
@@ -196,6 +248,12 @@ pub enum DeploymentError {
         /// As it stands in the file.
         value: Box<str>,
     },
+    /// A holder says that it is one of another deployment.
+    #[error("key holder `{holder}` belongs to another deployment")]
+    Other {
+        /// Its name.
+        holder: Box<str>,
+    },
     /// An administrator's key is unreadable.
     #[error("cannot use the key `{}`", path.display())]
     Key {
@@ -226,6 +284,7 @@ pub enum DeploymentError {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    deployment: Option<DeploymentId>,
     default_key: Option<String>,
     #[serde(default)]
     administrator: Vec<AdministratorEntry>,
@@ -418,6 +477,7 @@ agent = "agent.sock"
     fn a_deployment_is_read_with_all_it_names() {
         let deployment = parse(FILE, &files(&[0, 1])).unwrap();
         assert_eq!(deployment.administrators.len(), 2);
+        assert_eq!(deployment.id, Some(DeploymentId([7; 16])));
         assert_eq!(
             deployment
                 .holder("fra")
@@ -510,6 +570,23 @@ agent = "agent.sock"
         assert!(
             matches!(parse(&twice, &files), Err(DeploymentError::Value { value }) if &*value == "default")
         );
+    }
+
+    #[test]
+    fn a_holder_of_another_deployment_stops_the_whole() {
+        let files = files(&[0, 1]);
+        let file = |id: &str| format!("deployment = \"{id}\"\n{FILE}");
+        let own = parse(&file(&"07".repeat(16)), &files).unwrap();
+        assert_eq!(own.id, Some(DeploymentId([7; 16])));
+        let error = parse(&file(&"08".repeat(16)), &files).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "key holder `fra` belongs to another deployment"
+        );
+        for id in ["", "07", &"0A".repeat(16), &"07".repeat(17)] {
+            let error = parse(&file(id), &files).unwrap_err();
+            assert!(matches!(error, DeploymentError::Syntax { .. }), "{id}");
+        }
     }
 
     #[test]

@@ -137,11 +137,13 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::certificate::{Authority, Validity};
+    use crate::deployment::DeploymentId;
     use crate::octets::Octets;
 
     pub(crate) fn holder_descriptor(name: &str, index: u8, key: &SigningKey) -> HolderDescriptor {
         HolderDescriptor {
             v: 1,
+            deployment: DeploymentId([7; 16]),
             name: name.to_owned(),
             index,
             jurisdiction: "DE".to_owned(),

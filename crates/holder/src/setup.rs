@@ -1,14 +1,16 @@
 //! A holder's directory: making it, making holders known to each other, reading it, backing it up.
 //!
 //! `holder.toml` is what the holder is; `descriptor.dsse.json` is what it tells others; `peers/NAME.dsse.json` is what
-//! others told; `store.sqlite` is the rest. `holder.toml` is written last: a directory that has one is complete.
+//! others told; `store.sqlite` is the rest. `holder.toml` is written last: a directory that has one is complete. Who
+//! serves from it holds `lock`, so that nobody else does.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
 use sealift_threshold::HolderId;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 use crate::certificate::{AUTHORITY_LIFETIME, Authority, CertificateError, Validity};
+use crate::deployment::DeploymentId;
 use crate::descriptor::{self, Administrator, DescriptorError};
 use crate::keys::{KeyError, PublicKey};
 use crate::names;
@@ -29,6 +32,8 @@ use crate::statement::HolderDescriptor;
 /// What a new holder is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Init<'a> {
+    /// The deployment that it joins; none begins one.
+    pub deployment: Option<DeploymentId>,
     /// Short name, `[a-z0-9][a-z0-9-]{0,30}`.
     pub name: &'a str,
     /// Index in every key, unique in the deployment.
@@ -62,15 +67,20 @@ pub fn init(
 ) -> Result<Vec<u8>, SetupError> {
     init.check()?;
     let was_there = prepare(dir)?;
-    fill(dir, init, passphrase, cost, now_ms, rng).inspect_err(|_| {
-        // Nothing half-made stays behind; what cannot be removed is named by the next attempt.
-        for file in [STORE, STORE_WAL, STORE_SHM, DESCRIPTOR, CONFIG] {
-            drop(fs::remove_file(dir.join(file)));
-        }
-        if !was_there {
-            drop(fs::remove_dir(dir));
-        }
-    })
+    fill(dir, init, passphrase, cost, now_ms, rng).inspect_err(|_| clear(dir, was_there))
+}
+
+/// Removes what was made in `dir`, which had been empty: nothing half-made stays behind.
+///
+/// What cannot be removed is named by the next attempt.
+fn clear(dir: &Path, was_there: bool) {
+    for file in [STORE, STORE_WAL, STORE_SHM, DESCRIPTOR, CONFIG] {
+        drop(fs::remove_file(dir.join(file)));
+    }
+    drop(fs::remove_dir_all(dir.join(PEERS)));
+    if !was_there {
+        drop(fs::remove_dir(dir));
+    }
 }
 
 fn fill(
@@ -86,8 +96,17 @@ fn fill(
     write_new(&dir.join(STORE), &[])?;
     SqliteStore::create(&dir.join(STORE))?.commit(&changes)?;
     let validity = Validity::from(now_ms / 1000, AUTHORITY_LIFETIME);
+    let deployment = match init.deployment {
+        Some(id) => id,
+        None => {
+            let mut id = [0; 16];
+            rng.fill(&mut id).map_err(|_| SetupError::Randomness)?;
+            DeploymentId(id)
+        }
+    };
     let own = HolderDescriptor {
         v: 1,
+        deployment,
         name: init.name.to_owned(),
         index: init.index.get(),
         jurisdiction: init.jurisdiction.to_owned(),
@@ -176,6 +195,7 @@ pub fn join(dir: &Path, descriptors: &[&[u8]]) -> Result<(), SetupError> {
         if peer == config.me || known.contains(&peer) {
             continue;
         }
+        of_one_deployment(&config.me, &peer)?;
         let taken = known
             .iter()
             .chain([&config.me])
@@ -196,6 +216,17 @@ pub fn join(dir: &Path, descriptors: &[&[u8]]) -> Result<(), SetupError> {
         write_new(&peers.join(format!("{name}{SUFFIX}")), envelope)?;
     }
     sync_dir(&peers)
+}
+
+/// Commands are for one deployment: a holder of another could never agree with this one.
+fn of_one_deployment(me: &HolderDescriptor, peer: &HolderDescriptor) -> Result<(), SetupError> {
+    if peer.deployment == me.deployment {
+        Ok(())
+    } else {
+        Err(SetupError::OtherDeployment {
+            name: peer.name.as_str().into(),
+        })
+    }
 }
 
 /// A holder as its directory describes it.
@@ -244,12 +275,15 @@ pub fn load(dir: &Path) -> Result<HolderConfig, SetupError> {
             })
         })
         .collect::<Result<_, KeyError>>()?;
+    let me = descriptor::read_holder_descriptor(&read(&dir.join(DESCRIPTOR))?)?;
     let mut peers = Vec::new();
     for path in peer_files(dir)? {
-        peers.push(descriptor::read_holder_descriptor(&read(&path)?)?);
+        let peer = descriptor::read_holder_descriptor(&read(&path)?)?;
+        of_one_deployment(&me, &peer)?;
+        peers.push(peer);
     }
     Ok(HolderConfig {
-        me: descriptor::read_holder_descriptor(&read(&dir.join(DESCRIPTOR))?)?,
+        me,
         peers,
         listen: file.listen,
         seal: file.seal,
@@ -268,16 +302,58 @@ pub struct Opened {
     pub store: SqliteStore,
     /// Its keys.
     pub secrets: Secrets,
+    /// That nobody else serves from the directory.
+    pub lock: Lock,
+}
+
+/// A directory that is this process's alone as long as this value lives.
+#[derive(Debug)]
+pub struct Lock {
+    /// The system unlocks it when it is closed, however the process ends.
+    _file: File,
+}
+
+impl Lock {
+    fn take(dir: &Path) -> Result<Self, SetupError> {
+        let path = dir.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let failed = |source| SetupError::File {
+            path: path.clone(),
+            source,
+        };
+        let file = options.open(&path).map_err(failed)?;
+        let mut patience = PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                // A process that was killed may take a moment to be gone.
+                Err(TryLockError::WouldBlock) if !patience.is_zero() => {
+                    std::thread::sleep(PAUSE);
+                    patience = patience.saturating_sub(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(SetupError::InUse {
+                        dir: dir.to_owned(),
+                    });
+                }
+            }
+        }
+    }
 }
 
 /// Opens a holder with its passphrase or credential.
 ///
 /// # Errors
 ///
-/// [`SetupError::Secrets`] with [`WrongPassphrase`](crate::server::sealing::SealingError::WrongPassphrase), or with the
+/// [`SetupError::InUse`] when a holder serves from `dir`; [`SetupError::Secrets`] with [`WrongPassphrase`](crate::server::sealing::SealingError::WrongPassphrase), or with the
 /// name of a damaged secret; [`SetupError::OtherHolder`] when descriptor and store belong to different holders.
 pub fn open(dir: &Path, passphrase: &[u8]) -> Result<Opened, SetupError> {
     let config = load(dir)?;
+    let lock = Lock::take(dir)?;
     let index = HolderId::new(config.me.index).ok_or(SetupError::OtherHolder)?;
     let store = SqliteStore::open(&dir.join(STORE))?;
     let secrets = Secrets::open(&config.me.name, index, passphrase, &store)?;
@@ -290,6 +366,7 @@ pub fn open(dir: &Path, passphrase: &[u8]) -> Result<Opened, SetupError> {
         config,
         store,
         secrets,
+        lock,
     })
 }
 
@@ -337,12 +414,12 @@ pub fn backup(dir: &Path, file: &Path) -> Result<(), SetupError> {
 
 /// Makes a holder again from a backup, in `dir`, which must not exist or be empty.
 ///
-/// What happened after the backup is learnt from the peers, from all of them before anything is released; a share of a generation made since is missing, which is
-/// noticed ([`crate::server::rollback`]) and repaired.
+/// What happened after the backup is learnt from the peers, from all of them before anything is released; a share of a
+/// generation made since is missing, which is noticed ([`crate::server::rollback`]) and repaired.
 ///
 /// # Errors
 ///
-/// [`SetupError::NotABackup`] and [`SetupError::Store`] when `file` is not a sound backup.
+/// [`SetupError::NotABackup`] and [`SetupError::Store`] when `file` is not a sound backup; then `dir` is as it was.
 pub fn restore(dir: &Path, file: &Path) -> Result<(), SetupError> {
     let backup = SqliteStore::open(file)?;
     let get = |name: &str| -> Result<Vec<u8>, SetupError> {
@@ -360,18 +437,23 @@ pub fn restore(dir: &Path, file: &Path) -> Result<(), SetupError> {
         }
         peers.push((name, envelope));
     }
-    prepare(dir)?;
-    write_new(&dir.join(STORE), &[])?;
-    backup.backup(&dir.join(STORE))?;
-    if !peers.is_empty() {
-        make_dir(&dir.join(PEERS))?;
-    }
-    for (name, envelope) in peers {
-        write_new(&dir.join(PEERS).join(format!("{name}{SUFFIX}")), &envelope)?;
-    }
-    write_new(&dir.join(DESCRIPTOR), &own)?;
-    write_new(&dir.join(CONFIG), &config)?;
-    sync_dir(dir)
+    let was_there = prepare(dir)?;
+    let write = || {
+        write_new(&dir.join(STORE), &[])?;
+        backup.backup(&dir.join(STORE))?;
+        if !peers.is_empty() {
+            make_dir(&dir.join(PEERS))?;
+        }
+        for (name, envelope) in &peers {
+            write_new(&dir.join(PEERS).join(format!("{name}{SUFFIX}")), envelope)?;
+        }
+        write_new(&dir.join(DESCRIPTOR), &own)?;
+        write_new(&dir.join(CONFIG), &config)?;
+        // What was restored must be a holder, or else nothing is.
+        load(dir)?;
+        sync_dir(dir)
+    };
+    write().inspect_err(|_| clear(dir, was_there))
 }
 
 /// Where a holder's passphrase comes from.
@@ -446,12 +528,27 @@ pub enum SetupError {
         /// Where.
         path: PathBuf,
     },
+    /// A holder serves from the directory.
+    #[error("`{}` is in use: a holder serves from it", dir.display())]
+    InUse {
+        /// Which.
+        dir: PathBuf,
+    },
     /// Another holder has that name or index.
     #[error("holder `{name}` has a name or index that belongs to somebody else here")]
     Peer {
         /// Its name.
         name: Box<str>,
     },
+    /// A holder of another deployment.
+    #[error("holder `{name}` belongs to another deployment")]
+    OtherDeployment {
+        /// Its name.
+        name: Box<str>,
+    },
+    /// No id could be drawn.
+    #[error("the system gives no random octets")]
+    Randomness,
     /// Descriptor and store belong to different holders.
     #[error("descriptor and store belong to different holders")]
     OtherHolder,
@@ -652,6 +749,10 @@ const SUFFIX: &str = ".dsse.json";
 const STORE: &str = "store.sqlite";
 const STORE_WAL: &str = "store.sqlite-wal";
 const STORE_SHM: &str = "store.sqlite-shm";
+/// How long to wait for a directory that is in use.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
+const LOCK: &str = "lock";
 const PASSPHRASE: &str = "passphrase";
 const CREDENTIAL: &str = "credential:";
 /// Most octets of a file but the store.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::DeploymentId;
 use crate::octets::Octets;
 
 /// In-toto Statement v1.
@@ -119,6 +120,8 @@ pub struct Enrolment {
 pub struct HolderDescriptor {
     /// 1.
     pub v: u8,
+    /// The deployment it is a holder of.
+    pub deployment: DeploymentId,
     /// Short name, `[a-z0-9][a-z0-9-]{0,30}`.
     pub name: String,
     /// Index of the holder in every key, 1..=255, unique in a deployment.

@@ -126,6 +126,8 @@ codes! {
     DeletionProtected = 409,
     /// Stale command version.
     VersionConflict = 409,
+    /// The command is for another deployment.
+    OtherDeployment = 409,
     /// Suite or key differ, or the request does not commit to this wrap.
     LabelMismatch = 422,
     /// The wrap's proof or a signature does not verify.

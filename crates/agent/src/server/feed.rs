@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sealift_holder::command::Command;
+use sealift_holder::deployment::DeploymentId;
 use sealift_holder::descriptor::{Administrator, approvers};
 use sealift_holder::dsse;
 use sealift_holder::statement::COMMAND;
@@ -28,17 +29,21 @@ pub enum CommandError {
         /// How many must.
         needed: usize,
     },
+    /// Signed for another deployment.
+    #[error("command is for another deployment")]
+    OtherDeployment,
     /// Signed, and no command of this version.
     #[error("command is malformed")]
     Malformed,
 }
 
-/// Reads a command that enough administrators signed. A holder alone can neither revoke a node nor take that back.
+/// Reads a command that enough administrators signed for this deployment. A holder alone can neither revoke a node nor take that back.
 ///
 /// # Errors
 /// [`CommandError`]
 pub fn read_command(
     envelope: &[u8],
+    deployment: DeploymentId,
     administrators: &[Administrator],
 ) -> Result<Command, CommandError> {
     let keys = administrators
@@ -54,6 +59,9 @@ pub fn read_command(
     if command.v != 1 {
         return Err(CommandError::Malformed);
     }
+    if command.deployment != deployment {
+        return Err(CommandError::OtherDeployment);
+    }
     if found < needed {
         return Err(CommandError::Approvals { found, needed });
     }
@@ -64,6 +72,7 @@ pub fn read_command(
 pub(super) async fn follow(
     holder: String,
     connections: Arc<Connections>,
+    deployment: DeploymentId,
     administrators: Arc<[Administrator]>,
     resident: Arc<Resident>,
 ) {
@@ -81,7 +90,7 @@ pub(super) async fn follow(
                     match feed.next_until(&mut || resident.heard(&holder)).await {
                         Ok(event) => {
                             last = event.id;
-                            match read_command(&event.command.0, &administrators) {
+                            match read_command(&event.command.0, deployment, &administrators) {
                                 Ok(command) => resident.apply(&command, &holder),
                                 Err(error) => tracing::warn!(%holder, %error, "passed over"),
                             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sealift_holder::certificate::{self, Certificate, CertificateError};
 use sealift_holder::client::http::{Clients, HttpError};
 use sealift_holder::client::release::{Options, ReleaseError, Releaser};
-use sealift_holder::deployment::Deployment;
+use sealift_holder::deployment::{Deployment, DeploymentId};
 use sealift_holder::keys::SigningKey;
 use sealift_holder::names::Name;
 use sealift_holder::tls::{Credential, TlsConfigError};
@@ -64,6 +64,7 @@ pub struct Agent {
 /// What is needed as long as the agent lives.
 #[derive(Clone)]
 struct Shared {
+    deployment_id: DeploymentId,
     deployment: Arc<Deployment>,
     clock: Clock,
     jitter: Arc<dyn Fn() -> u32 + Send + Sync>,
@@ -83,6 +84,9 @@ pub enum AgentError {
     /// Certificate and key do not belong together.
     #[error("cannot use the node's certificate with its key")]
     Credential(#[from] TlsConfigError),
+    /// Nobody could tell this deployment's commands from another's.
+    #[error("the holders file does not say which deployment it describes")]
+    Deployment,
     /// Connections cannot be prepared.
     #[error("cannot prepare connections to the holders")]
     Connections(#[from] HttpError),
@@ -104,6 +108,7 @@ impl Agent {
         let Name::Node(name) = &certificate.name else {
             return Err(AgentError::NotANode);
         };
+        let deployment_id = parts.deployment.id.ok_or(AgentError::Deployment)?;
         let credential = Credential::new(&parts.chain, &parts.key)?;
         let key = Arc::new(parts.key);
         let clients = Clients::new(&parts.deployment.holders, Some(&credential), &parts.clock)?;
@@ -145,6 +150,7 @@ impl Agent {
             key,
             certificate,
             parts: Shared {
+                deployment_id,
                 deployment: Arc::new(parts.deployment),
                 clock: parts.clock,
                 jitter: parts.jitter,
@@ -166,6 +172,7 @@ impl Agent {
             tasks.spawn(follow(
                 holder.name.clone(),
                 Arc::clone(&self.connections),
+                self.parts.deployment_id,
                 Arc::clone(&administrators),
                 Arc::clone(&self.resident),
             ));

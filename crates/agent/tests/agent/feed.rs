@@ -1,12 +1,13 @@
 use aws_lc_rs::rand::SystemRandom;
 use sealift_agent::server::{CommandError, read_command};
 use sealift_holder::command::{Command, Order};
+use sealift_holder::deployment::DeploymentId;
 use sealift_holder::descriptor::Administrator;
 use sealift_holder::dsse;
 use sealift_holder::keys::SigningKey;
 use sealift_holder::statement::{COMMAND, POSTURE};
 
-use crate::support::command;
+use crate::support::{DEPLOYMENT, command};
 
 /// The envelope of a command signed by `keys`.
 fn signed(command: &Command, kind: &str, keys: &[&SigningKey]) -> Vec<u8> {
@@ -22,7 +23,7 @@ fn commands_count_with_the_signatures_of_enough_people() {
         name: name.into(),
         key: key.public().clone(),
     });
-    let read = |envelope: &[u8]| read_command(envelope, &administrators);
+    let read = |envelope: &[u8]| read_command(envelope, DEPLOYMENT, &administrators);
     let revoke = command("node:n", 1, Order::RevokeNode {});
     let unrevoke = command("node:n", 2, Order::UnrevokeNode {});
 
@@ -54,6 +55,15 @@ fn commands_count_with_the_signatures_of_enough_people() {
         Err(CommandError::Signature)
     );
     assert_eq!(read(b"{}"), Err(CommandError::Signature));
+    // Signed by the right people, and for another deployment of theirs.
+    let elsewhere = Command {
+        deployment: DeploymentId([8; 16]),
+        ..revoke.clone()
+    };
+    assert_eq!(
+        read(&signed(&elsewhere, COMMAND, &[&alice, &bob])),
+        Err(CommandError::OtherDeployment)
+    );
     let future = Command { v: 2, ..revoke };
     assert_eq!(
         read(&signed(&future, COMMAND, &[&alice])),

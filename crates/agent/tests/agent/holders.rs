@@ -57,6 +57,7 @@ fn deployment() -> Deployment {
         descriptor: None,
     };
     Deployment {
+        id: None,
         default_key: None,
         administrators: Vec::new(),
         holders: vec![holder("fra")],

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use sealift_agent::protocol::Refusal;
 use sealift_agent::server::{KeySource, Released, Resident, Settings, Standing};
 use sealift_holder::command::{Command, Order};
+use sealift_holder::deployment::DeploymentId;
 use sealift_keywrap::{LayerSecret, Scheme, WrappedKey};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
@@ -121,9 +122,12 @@ pub(crate) fn resident(holders: &Arc<Holders>, clock: &Clock, lease: u64) -> Arc
     Arc::new(Resident::new(settings, standing, Arc::clone(holders) as _))
 }
 
+pub(crate) const DEPLOYMENT: DeploymentId = DeploymentId([7; 16]);
+
 pub(crate) fn command(subject: &str, version: u64, order: Order) -> Command {
     Command {
         v: 1,
+        deployment: DEPLOYMENT,
         subject: subject.into(),
         version,
         issued_at: 0,

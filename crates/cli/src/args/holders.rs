@@ -95,6 +95,7 @@ In production, on each holder's machine:
   sealift holder init --dir /var/lib/sealift --name fra --index 1 --jurisdiction DE \\
     --listen 0.0.0.0:7101 --url https://fra.holders.example:7101 \\
     --administrator alice.pub.pem --administrator bob.pub.pem --passphrase-file pass > fra.json
+  (each further one: the same with --joining fra.json)
   sealift holder join --dir /var/lib/sealift gru.json nrt.json
   sealift holder serve --dir /var/lib/sealift";
 
@@ -119,7 +120,8 @@ pub(crate) enum HolderCommand {
 /// Makes a new holder: its identity, its regional authority, an empty store.
 ///
 /// Writes everything below DIR, secrets sealed under the passphrase, and prints the holder's signed descriptor: give it
-/// to the other holders (`sealift holder join`). The administrators named here are whom the holder obeys; it accepts no
+/// to the other holders (`sealift holder join`). The first holder begins a deployment; the others name its descriptor
+/// (--joining), so that what administrators sign for one deployment is good in no other. The administrators named here are whom the holder obeys; it accepts no
 /// command that they have not signed.
 #[cfg(feature = "server")]
 #[derive(Args, Debug)]
@@ -128,6 +130,10 @@ pub(crate) struct HolderInitArgs {
     /// Folder of the holder; must not hold one yet
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: PathBuf,
+
+    /// Descriptor of a holder that is there already: the new one belongs to the same deployment. Only the first does without
+    #[arg(long, value_name = "FIRST.json")]
+    pub(crate) joining: Option<PathBuf>,
 
     /// Short name, unique among the holders
     #[arg(long, value_name = "NAME")]
@@ -162,6 +168,9 @@ const INIT_EXAMPLES: &str = "\
 Examples:
   sealift holder init --dir fra --name fra --index 1 --jurisdiction DE --listen 127.0.0.1:7101 \\
     --administrator alice.pub.pem --administrator bob.pub.pem --passphrase-file pass > fra.json
+
+  Another one of the same deployment
+    sealift holder init --joining fra.json --dir gru --name gru --index 2 …  > gru.json
 
   With a passphrase that systemd hands over (LoadCredentialEncrypted=holder:…)
     sealift holder init … --seal credential:holder

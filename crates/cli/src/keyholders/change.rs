@@ -85,10 +85,12 @@ impl Session {
                 Failure::new(Code::Usage, what).hint("give --sign-with once for each of them")
             );
         }
+        let deployment = self.deployment_id()?;
         let known = self.commands()?;
         let before = latest(&known, order.family(), subject);
         let command = Command {
             v: 1,
+            deployment,
             subject: subject.to_owned(),
             version: before
                 .map_or(0, |known| known.command.version)

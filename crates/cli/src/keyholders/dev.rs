@@ -147,6 +147,7 @@ impl Dev<'_> {
             let passphrase = Zeroizing::new(hex(&*passphrase));
             let folder = self.path(name);
             let init = Init {
+                deployment: file.deployment,
                 name,
                 index: HolderId::new(index)
                     .ok_or_else(|| Failure::new(Code::Usage, "too many holders"))?,
@@ -164,6 +165,7 @@ impl Dev<'_> {
             )?;
             let descriptor = read_holder_descriptor(&envelope)
                 .map_err(|error| Failure::of(Code::Other, &error))?;
+            file.deployment = Some(descriptor.deployment);
             replace(
                 self.path(&format!("{name}.dsse.json")),
                 &envelope,

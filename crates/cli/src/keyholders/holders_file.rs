@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sealift_holder::deployment::DeploymentId;
 use serde::Serialize;
 
 use crate::exit::{Code, Failure};
@@ -12,6 +13,8 @@ use crate::files::{Readers, cannot_write, read_limited, replace};
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct HoldersFile {
     pub(crate) version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deployment: Option<DeploymentId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) default_key: Option<String>,
     pub(crate) administrator: Vec<AdministratorEntry>,

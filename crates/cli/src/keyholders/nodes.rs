@@ -464,6 +464,7 @@ fn copy_of(
     let base = path.parent().unwrap_or(Path::new(""));
     let mut file = HoldersFile {
         version: 1,
+        deployment: deployment.id,
         default_key: deployment.default_key.clone(),
         client: Some(ClientEntry {
             certificate: "node.pem".into(),

@@ -11,6 +11,7 @@ use sealift_holder::server::routes::{Options, start};
 use sealift_holder::server::sealing::{Cost, SealingError};
 use sealift_holder::server::secrets::SecretsError;
 use sealift_holder::setup::{self, Init, SealSource, SetupError};
+use sealift_holder::statement::HolderDescriptor;
 use sealift_threshold::HolderId;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -39,9 +40,14 @@ pub(crate) fn init(args: &HolderInitArgs, console: &Console) -> Result<(), Failu
         .url
         .clone()
         .unwrap_or_else(|| format!("https://{}", args.listen));
+    let deployment = match &args.joining {
+        Some(path) => Some(peer(&read_limited(path, MAX_DESCRIPTOR_LEN)?)?.deployment),
+        None => None,
+    };
     let envelope = make(
         &args.dir,
         &Init {
+            deployment,
             name: &args.name,
             index: HolderId::new(args.index.get())
                 .ok_or_else(|| Failure::new(Code::Usage, "--index is 1 to 255"))?,
@@ -63,6 +69,7 @@ pub(crate) fn init(args: &HolderInitArgs, console: &Console) -> Result<(), Failu
         Form::Json => console.result_json(&json!({
             "schemaVersion": SCHEMA_VERSION,
             "name": args.name,
+            "deployment": peer(&envelope)?.deployment,
             "fingerprint": fingerprint,
             "descriptor": String::from_utf8_lossy(&envelope),
         })),
@@ -98,8 +105,7 @@ pub(crate) fn join(args: &HolderJoinArgs, console: &Console) -> Result<(), Failu
     let config = setup::load(&args.dir).map_err(|error| setup_failure(&error))?;
     let mut peers = Vec::new();
     for (path, envelope) in args.descriptors.iter().zip(&envelopes) {
-        let peer = descriptor::read_holder_descriptor(envelope)
-            .map_err(|error| Failure::of(Code::Integrity, &error))?;
+        let peer = peer(envelope)?;
         if peer.name != config.me.name {
             peers.push((
                 peer.name,
@@ -224,10 +230,15 @@ fn name_of(path: &Path) -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
+/// What a holder's signed descriptor says.
+fn peer(envelope: &[u8]) -> Result<HolderDescriptor, Failure> {
+    descriptor::read_holder_descriptor(envelope)
+        .map_err(|error| Failure::of(Code::Integrity, &error))
+}
+
 /// The fingerprint of the key with which a holder signs.
 fn fingerprint(envelope: &[u8]) -> Result<String, Failure> {
-    let descriptor = descriptor::read_holder_descriptor(envelope)
-        .map_err(|error| Failure::of(Code::Integrity, &error))?;
+    let descriptor = peer(envelope)?;
     let key = sealift_holder::keys::PublicKey::from_spki(&descriptor.signing_key.0)
         .map_err(|error| Failure::of(Code::Integrity, &error))?;
     Ok(key.fingerprint())
@@ -291,6 +302,16 @@ fn setup_failure(error: &SetupError) -> Failure {
         SetupError::Secrets(SecretsError::Sealing(SealingError::WrongPassphrase)) => (
             Code::Denied,
             Some("give the passphrase that `sealift holder init` was given"),
+        ),
+        SetupError::InUse { .. } => (
+            Code::Usage,
+            Some("stop that `sealift holder serve` first; `holder backup` works while it runs"),
+        ),
+        SetupError::OtherDeployment { .. } => (
+            Code::Integrity,
+            Some(
+                "make it again with `sealift holder init --joining FIRST.json`, the descriptor of a holder of this deployment",
+            ),
         ),
         SetupError::Peer { .. } | SetupError::OtherHolder | SetupError::NotABackup => {
             (Code::Integrity, None)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sealift_holder::client::http::{HolderClient, HttpError};
 use sealift_holder::command::{Command, Family};
-use sealift_holder::deployment::{Deployment, DeploymentError};
+use sealift_holder::deployment::{Deployment, DeploymentError, DeploymentId};
 use sealift_holder::dsse;
 use sealift_holder::keys::PublicKey;
 use sealift_holder::statement::COMMAND;
@@ -101,10 +101,23 @@ impl Session {
         Err(failure)
     }
 
+    /// Which deployment it is.
+    pub(crate) fn deployment_id(&self) -> Result<DeploymentId, Failure> {
+        self.deployment.id.ok_or_else(|| {
+            let file = self.path.display();
+            Failure::new(
+                Code::Usage,
+                format!("`{file}` does not say which deployment it describes"),
+            )
+            .hint("name the descriptor that `sealift holder init` printed for each [[holder]]: descriptor = \"NAME.json\"")
+        })
+    }
+
     /// All commands that the first holder to answer has applied, in its order.
     ///
     /// Only those are taken that administrators of the holders file have signed.
     pub(crate) fn commands(&self) -> Result<Vec<Known>, Failure> {
+        let deployment = self.deployment_id()?;
         let envelopes = self.first(async |client: &HolderClient| {
             let mut envelopes = Vec::new();
             let mut since = 0;
@@ -126,8 +139,8 @@ impl Session {
         let known = envelopes.into_iter().filter_map(|envelope| {
             let verified =
                 dsse::verify(&envelope.0, COMMAND, administrators.iter().copied()).ok()?;
-            let command = serde_json::from_slice(&verified.payload).ok()?;
-            Some(Known { command })
+            let command: Command = serde_json::from_slice(&verified.payload).ok()?;
+            (command.deployment == deployment).then_some(Known { command })
         });
         Ok(known.collect())
     }
@@ -176,7 +189,7 @@ pub(crate) fn load(path: &Path) -> Result<Deployment, Failure> {
             {
                 Code::NotFound
             }
-            DeploymentError::Descriptor { .. } => Code::Integrity,
+            DeploymentError::Descriptor { .. } | DeploymentError::Other { .. } => Code::Integrity,
             _ => Code::Usage,
         };
         let what = format!("cannot use the holders file `{}`", path.display());
@@ -251,6 +264,10 @@ pub(crate) fn failure_of(holder: &str, error: &HttpError) -> Failure {
         ) => (
             Code::Network,
             Some("`sealift holder status` asks all holders how they are"),
+        ),
+        Some(Wire::OtherDeployment) => (
+            Code::Integrity,
+            Some("the holders file describes another deployment than these holders are of"),
         ),
         Some(Wire::VersionConflict) => (
             Code::Other,

@@ -298,7 +298,7 @@ fn a_holder_is_made_introduced_backed_up_and_made_again() {
         lab.sealift(&["operator", "new", name]).succeeds();
     }
     lab.write("pass", b"correct horse battery staple\n");
-    let init = |name: &str, index: &str| {
+    let init = |name: &str, index: &str, more: &[&str]| {
         let listen = format!("127.0.0.1:710{index}");
         let mut arguments = vec![
             "holder", "init", "--dir", name, "--name", name, "--index", index,
@@ -312,13 +312,19 @@ fn a_holder_is_made_introduced_backed_up_and_made_again() {
             "pass",
         ]);
         arguments.extend(["--administrator", "alice.pub.pem"]);
-        lab.sealift(&[&arguments[..], &["--administrator", "bob.pub.pem"]].concat())
+        lab.sealift(&[&arguments[..], &["--administrator", "bob.pub.pem"], more].concat())
     };
-    for (name, index) in [("fra", "1"), ("gru", "2")] {
-        let descriptor = init(name, index).succeeds();
+    for (name, index, more) in [
+        ("fra", "1", &[][..]),
+        ("gru", "2", &["--joining", "fra.json"]),
+        ("alien", "3", &[]),
+    ] {
+        let descriptor = init(name, index, more).succeeds();
         lab.write(&format!("{name}.json"), descriptor.as_bytes());
     }
-    init("fra", "1").fails(2, "is there already");
+    init("fra", "1", &[]).fails(2, "is there already");
+    lab.sealift(&["holder", "join", "--dir", "fra", "gru.json", "alien.json"])
+        .fails(4, "--joining FIRST.json");
     let peers = lab
         .sealift(&[
             "holder", "join", "--dir", "fra", "fra.json", "gru.json", "--json",

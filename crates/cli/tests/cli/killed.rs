@@ -10,7 +10,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use sealift_holder::audit_row::{AuditRow, Chain};
 use sealift_holder::client::http::HolderClient;
 use sealift_holder::command::{Command, Order};
-use sealift_holder::deployment::Deployment as Known;
+use sealift_holder::deployment::{Deployment as Known, DeploymentId};
 use sealift_holder::dsse::{self, Unverified};
 use sealift_holder::keys::SigningKey;
 use sealift_holder::request::sign_key_request;
@@ -280,13 +280,16 @@ impl Asker {
 /// An administrator who revokes one node after the other.
 struct Revoker {
     client: HolderClient,
+    deployment: DeploymentId,
     key: SigningKey,
 }
 
 impl Revoker {
     fn new(folder: &Path) -> Self {
+        let (client, known) = client(folder, "alice.crt", "alice.pem");
         Self {
-            client: client(folder, "alice.crt", "alice.pem").0,
+            client,
+            deployment: known.id.unwrap(),
             key: key(&folder.join("alice.pem")),
         }
     }
@@ -296,6 +299,7 @@ impl Revoker {
             let subject = format!("node:stolen-{number}");
             let command = Command {
                 v: 1,
+                deployment: self.deployment,
                 subject: subject.clone(),
                 version: 1,
                 issued_at: now_ms(),

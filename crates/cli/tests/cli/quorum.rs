@@ -17,7 +17,8 @@ use sealift_holder::server::authority::RegionalAuthority;
 use sealift_holder::server::shares::SealedShares;
 use sealift_holder::server::state::Deployment as Site;
 use sealift_holder::server::store::{
-    Answered, Change, Named, Pin, ShareId, SqliteStore, Store, StoreError, StoredCommand,
+    Answered, Change, Named, Pin, Registration, ShareId, SqliteStore, Store, StoreError,
+    StoredCommand,
 };
 use sealift_holder::server::vault::{ShareVault, VaultError};
 use sealift_holder::server::writer::Transaction;
@@ -248,6 +249,8 @@ fn layer(lab: &Lab, layout: &str) -> Vec<u8> {
 struct Liar {
     runtime: Runtime,
     running: Option<Running>,
+    /// On the folder of the holder it stands for.
+    _lock: setup::Lock,
 }
 
 impl Liar {
@@ -260,6 +263,7 @@ impl Liar {
             config,
             store,
             secrets,
+            lock,
         } = setup::open(&folder, &passphrase).unwrap();
         let listen: SocketAddr = config.listen.parse().unwrap();
         let clock: Clock = Arc::new(|| {
@@ -306,6 +310,7 @@ impl Liar {
         Self {
             runtime,
             running: Some(running),
+            _lock: lock,
         }
     }
 }
@@ -384,6 +389,9 @@ impl Store for Forgetful {
     }
     fn audit_len(&self) -> Result<u64, StoreError> {
         self.0.audit_len()
+    }
+    fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
+        self.0.registrations()
     }
     fn segments(&self) -> Result<Vec<[u8; 32]>, StoreError> {
         self.0.segments()

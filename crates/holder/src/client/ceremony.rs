@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::http::HolderClient;
 use crate::command::{Command, KeyPlan, Order};
+use crate::deployment::DeploymentId;
 use crate::dsse::{self, DsseError};
 use crate::keys::{PublicKey, SigningKey};
 use crate::octets::Octets;
@@ -300,7 +301,9 @@ impl<'a, T: Transport> Coordinator<'a, T> {
             .into_iter()
             .map(|message| message.envelope)
             .collect();
+        let deployment = to.values().next().map(|holder| holder.deployment);
         Ok(Prepared {
+            deployment: deployment.ok_or(CeremonyFailure::Plan)?,
             key_id: self.key_id.to_owned(),
             descriptor: descriptor.into(),
             acceptances,
@@ -459,6 +462,8 @@ impl<'a, T: Transport> Coordinator<'a, T> {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prepared {
+    /// The deployment.
+    pub deployment: DeploymentId,
     /// The key.
     pub key_id: String,
     /// JSON of the descriptor.
@@ -502,6 +507,7 @@ impl Prepared {
     ) -> Result<Vec<u8>, CeremonyFailure> {
         let command = Command {
             v: 1,
+            deployment: self.deployment,
             subject: format!("key:{}", self.key_id),
             version,
             issued_at,

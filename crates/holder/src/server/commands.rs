@@ -96,6 +96,12 @@ pub fn check(state: &State, envelope: &[u8]) -> Result<Checked, Refusal> {
     {
         return Err(bad("version or reason of a command"));
     }
+    if command.deployment != state.deployment().me.deployment {
+        return Err(Refusal::new(
+            Code::OtherDeployment,
+            format!("the command is for the deployment {}", command.deployment),
+        ));
+    }
     if !is_subject(&command) {
         return Err(bad("subject of a command"));
     }

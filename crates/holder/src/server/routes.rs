@@ -31,7 +31,7 @@ use super::{Config, Limits, Running, Server, Service, StartError};
 use crate::Clock;
 use crate::command::{Command, Order};
 use crate::dsse;
-use crate::setup::Opened;
+use crate::setup::{Lock, Opened};
 use crate::wire::{CeremonyRequest, CertificateRequest, Code, EnrolRequest, Step};
 
 /// What a program decides about a holder that it starts.
@@ -70,6 +70,7 @@ pub async fn start(opened: Opened, options: Options) -> Result<Launched, LaunchE
         config,
         store,
         secrets,
+        lock,
     } = opened;
     let Options {
         listen,
@@ -146,7 +147,11 @@ pub async fn start(opened: Opened, options: Options) -> Result<Launched, LaunchE
             }
         }
     });
-    Ok(Launched { running, upkeep })
+    Ok(Launched {
+        running,
+        upkeep,
+        lock,
+    })
 }
 
 /// A holder that serves and keeps its certificate fresh.
@@ -154,6 +159,7 @@ pub async fn start(opened: Opened, options: Options) -> Result<Launched, LaunchE
 pub struct Launched {
     running: Running,
     upkeep: JoinHandle<()>,
+    lock: Lock,
 }
 
 impl Launched {
@@ -164,10 +170,16 @@ impl Launched {
 
     /// Stops as [`Running::shutdown`] does.
     pub async fn shutdown(self) {
-        self.upkeep.abort();
+        let Self {
+            running,
+            upkeep,
+            lock,
+        } = self;
+        upkeep.abort();
         // It holds the service: only when it is gone can the writer end.
-        drop(self.upkeep.await);
-        self.running.shutdown().await;
+        drop(upkeep.await);
+        running.shutdown().await;
+        drop(lock);
     }
 }
 

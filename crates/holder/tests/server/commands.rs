@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sealift_holder::Octets;
 use sealift_holder::certificate::{self, Validity};
 use sealift_holder::command::{KeyPlan, Order};
+use sealift_holder::deployment::DeploymentId;
 use sealift_holder::keys::SigningKey;
 use sealift_holder::server::commands::{Refusal, apply, check};
 use sealift_holder::server::state::Applied;
@@ -84,6 +85,25 @@ async fn a_holder_cannot_forge_a_command() {
         Code::ProofInvalid
     );
     assert!(writer.state().is_revoked("tokyo-7"));
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_another_deployment_of_the_same_people_is_refused() {
+    let (rig, running) = one().await;
+    let writer = &running.service().writer;
+    let by = [&rig.alice.key, &rig.bob.key];
+    let other = DeploymentId([8; 16]);
+    let elsewhere = rig.command_of(other, NODE, 1, Order::RevokeNode {}, &by);
+    let refusal = rig.apply(writer, &elsewhere, 0).await.unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.reason.as_str()),
+        (
+            Code::OtherDeployment,
+            "the command is for the deployment 08080808080808080808080808080808"
+        )
+    );
+    assert!(!writer.state().is_revoked("tokyo-7"));
     running.shutdown().await;
 }
 

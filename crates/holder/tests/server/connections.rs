@@ -313,6 +313,7 @@ async fn an_address_tries_to_enrol_only_so_often() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, addr) = (dir.path().join("fra"), rig.holders[0].addr);
     let init = Init {
+        deployment: None,
         name: "fra",
         index: HolderId::new(1).unwrap(),
         jurisdiction: "DE",

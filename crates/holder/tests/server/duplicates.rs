@@ -222,6 +222,7 @@ impl Site {
             descriptor: Some(holder.descriptor.clone()),
         });
         let deployment = Deployment {
+            id: None,
             default_key: None,
             administrators: rig.deployment(0).administrators,
             holders: known.collect(),

@@ -10,6 +10,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use sealift_holder::certificate::{self, Authority, Validity};
 use sealift_holder::command::{Admission, Command, KeyPlan, Order};
+use sealift_holder::deployment::DeploymentId;
 use sealift_holder::descriptor::Administrator;
 use sealift_holder::keys::SigningKey;
 use sealift_holder::names::NodeName;
@@ -39,6 +40,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 pub(crate) const NOW: u64 = 1_800_000_000_000;
+pub(crate) const DEPLOYMENT: DeploymentId = DeploymentId([7; 16]);
 pub(crate) const NAMES: [&str; 5] = ["fra", "gru", "nrt", "syd", "bom"];
 
 /// A clock that only tests move.
@@ -164,6 +166,7 @@ impl Rig {
             let validity = Validity::from(NOW / 1000, certificate::AUTHORITY_LIFETIME);
             let descriptor = HolderDescriptor {
                 v: 1,
+                deployment: DEPLOYMENT,
                 name: (*name).to_owned(),
                 index,
                 jurisdiction: "DE".to_owned(),
@@ -235,8 +238,20 @@ impl Rig {
         order: Order,
         by: &[&SigningKey],
     ) -> Octets {
+        self.command_of(DEPLOYMENT, subject, version, order, by)
+    }
+
+    pub(crate) fn command_of(
+        &self,
+        deployment: DeploymentId,
+        subject: &str,
+        version: u64,
+        order: Order,
+        by: &[&SigningKey],
+    ) -> Octets {
         let command = Command {
             v: 1,
+            deployment,
             subject: subject.to_owned(),
             version,
             issued_at: self.clock.now(),

@@ -89,6 +89,7 @@ impl Site {
             descriptor: Some(holder.descriptor.clone()),
         });
         let deployment = deployment::Deployment {
+            id: None,
             default_key: None,
             administrators: self.rig.deployment(0).administrators,
             holders: holders.collect(),

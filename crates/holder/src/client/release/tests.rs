@@ -317,6 +317,7 @@ impl Site {
             longest: Default::default(),
         });
         let deployment = Deployment {
+            id: None,
             default_key: None,
             administrators: ["alice", "bob"]
                 .iter()

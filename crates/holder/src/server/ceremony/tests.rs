@@ -20,6 +20,7 @@ use super::*;
 use crate::certificate;
 use crate::client::ceremony::{CeremonyFailure, Coordinator, Prepared, Transport};
 use crate::command::{Admission, Command, KeyPlan};
+use crate::deployment::DeploymentId;
 use crate::descriptor::Administrator;
 use crate::dsse::{self, Unverified};
 use crate::keys::SigningKey;
@@ -30,7 +31,7 @@ use crate::server::sealing::{Cost, SealingError};
 use crate::server::secrets::SecretsError;
 use crate::server::shares::id_of;
 use crate::server::state::{Applied, Deployment, State};
-use crate::server::store::{SqliteStore, Store};
+use crate::server::store::{Change, SqliteStore, Store};
 use crate::server::writer::Writer;
 use crate::server::{audit, commands};
 use crate::setup::{self, Init, Opened, SealSource, SetupError};
@@ -45,6 +46,7 @@ const NAMES: [(&str, &str); 5] = [
     ("osl", "NO"),
     ("yul", "CA"),
 ];
+const DEPLOYMENT: DeploymentId = DeploymentId([7; 16]);
 const PASSPHRASE: &[u8] = b"correct horse";
 
 /// One holder in this process.
@@ -117,6 +119,7 @@ impl Hall {
         let mut envelopes = Vec::new();
         for (index, (name, jurisdiction)) in (1..).zip(NAMES).take(n) {
             let init = Init {
+                deployment: Some(DEPLOYMENT),
                 name,
                 index: HolderId::new(index).unwrap(),
                 jurisdiction,
@@ -165,6 +168,7 @@ impl Hall {
             config,
             store,
             secrets,
+            ..
         } = setup::open(&self.path(name), PASSPHRASE).unwrap();
         let (store, secrets): (Arc<dyn Store>, _) = (Arc::new(store), Arc::new(secrets));
         let shares = SealedShares::new(Arc::clone(&secrets), Arc::clone(&store));
@@ -208,6 +212,7 @@ impl Hall {
     fn command(&self, subject: &str, version: u64, order: Order) -> Vec<u8> {
         let command = Command {
             v: 1,
+            deployment: DEPLOYMENT,
             subject: subject.to_owned(),
             version,
             issued_at: NOW,
@@ -535,7 +540,7 @@ async fn a_lost_share_is_noticed_and_made_again() {
     let id = id_of(&group);
     hall.members["gru"]
         .store
-        .commit(&[crate::server::store::Change::DeleteShare { id: id.clone() }])
+        .commit(&[Change::DeleteShare { id: id.clone() }])
         .unwrap();
     hall.open("gru");
     let watch = rollback::Watch::default();
@@ -580,7 +585,7 @@ async fn a_repair_after_a_missed_refresh_destroys_the_share_before_it() {
         ..id_of(&old)
     };
     store
-        .commit(&[crate::server::store::Change::DeleteCandidates {
+        .commit(&[Change::DeleteCandidates {
             id: id.clone(),
             ceremony: None,
         }])
@@ -967,7 +972,7 @@ fn a_wrong_passphrase_and_a_damaged_secret_are_told_apart() {
     *blob.last_mut().unwrap() ^= 1;
     let kind = "signing-key".to_owned();
     store
-        .commit(&[crate::server::store::Change::PutSecret {
+        .commit(&[Change::PutSecret {
             kind,
             name: String::new(),
             blob,
@@ -992,6 +997,7 @@ fn a_holder_is_not_made_over_another_one() {
         })
         .collect();
     let again = Init {
+        deployment: Some(DEPLOYMENT),
         name: "fra",
         index: HolderId::new(1).unwrap(),
         jurisdiction: "DE",
@@ -1031,6 +1037,20 @@ fn a_holder_is_not_made_over_another_one() {
         error.to_string(),
         "holder `gru` has a name or index that belongs to somebody else here"
     );
+    // Nor does a holder of another deployment become one.
+    let stranger = Init {
+        deployment: None,
+        name: "nrt",
+        index: HolderId::new(3).unwrap(),
+        ..again
+    };
+    let elsewhere = hall.dir.path().join("stranger");
+    let stranger = setup::init(&elsewhere, &stranger, PASSPHRASE, Cost::LOWEST, NOW, &rng).unwrap();
+    let error = setup::join(&hall.path("fra"), &[&stranger]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "holder `nrt` belongs to another deployment"
+    );
     // An empty passphrase leaves nothing behind.
     let none = hall.dir.path().join("none");
     let error = setup::init(&none, &again, b"", Cost::LOWEST, NOW, &rng).unwrap_err();
@@ -1055,6 +1075,46 @@ fn only_the_owner_reads_what_a_holder_writes() {
     ] {
         assert_eq!(mode(dir.join(file)), 0o600, "{file}");
     }
+}
+
+#[test]
+fn one_process_serves_from_a_folder_and_others_may_back_it_up() {
+    let hall = Hall::new(2);
+    let fra = hall.path("fra");
+    let serving = setup::open(&fra, PASSPHRASE).unwrap();
+    let error = setup::open(&fra, PASSPHRASE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("`{}` is in use: a holder serves from it", fra.display())
+    );
+    let file = hall.dir.path().join("backup");
+    setup::backup(&fra, &file).unwrap();
+    let error = setup::restore(&fra, &file).unwrap_err();
+    assert!(matches!(error, SetupError::Exists { .. }), "{error}");
+    drop(serving);
+    drop(setup::open(&fra, PASSPHRASE).unwrap());
+}
+
+#[test]
+fn a_restore_that_fails_leaves_nothing_behind() {
+    let hall = Hall::new(2);
+    let file = hall.dir.path().join("backup");
+    setup::backup(&hall.path("fra"), &file).unwrap();
+    // A sound store, and a configuration in it that is none.
+    SqliteStore::open(&file)
+        .unwrap()
+        .commit(&[Change::Meta {
+            name: "holder.toml".to_owned(),
+            value: b"version = 2".to_vec(),
+        }])
+        .unwrap();
+    let again = hall.dir.path().join("again");
+    let error = setup::restore(&again, &file).unwrap_err();
+    assert!(matches!(error, SetupError::Config { .. }), "{error}");
+    assert!(!again.exists());
+    std::fs::create_dir(&again).unwrap();
+    setup::restore(&again, &file).unwrap_err();
+    assert_eq!(std::fs::read_dir(&again).unwrap().count(), 0);
 }
 
 #[tokio::test]
