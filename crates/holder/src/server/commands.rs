@@ -2,7 +2,14 @@
 //!
 //! A command is checked twice: signatures before it is handed to the writer ([`check`]), approvals by the operators of
 //! that very moment when it is applied ([`apply`]). Whether it came from an operator or from a peer makes no
-//! difference to what it must prove.
+//! difference to what it must prove; what is in force elsewhere proves itself by that ([`adopt`]).
+//!
+//! Three guards are for the holder that an operator asks, and for no other (`fits_state`, and policy): they look at a
+//! clock, at a policy or at keys that a peer may not have heard of yet, and a peer that refused for want of them what is in
+//! force elsewhere would miss a disabled key for good. What must hold whoever brings a command is said elsewhere:
+//! dual control here (approvals, and two for a lower minimum epoch), that a deleted key stays deleted here as well
+//! (shares are gone), deletion protection and the continuity of epochs in what the registers mean
+//! ([`Key::state`](super::state::Key::state)): there they hold in any order.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,6 +60,8 @@ pub enum Content {
     Descriptor {
         /// The key.
         group: Arc<GroupKey>,
+        /// Who signed it.
+        signers: BTreeSet<PublicKey>,
     },
     /// A policy set that validates.
     Policy(Arc<PolicyInForce>),
@@ -81,12 +90,12 @@ impl Refusal {
 /// Reads a command and checks its signatures and its sense.
 pub fn check(state: &State, envelope: &[u8]) -> Result<Checked, Refusal> {
     let bad = |reason: &str| Refusal::new(Code::BadRequest, reason);
-    let keys = state.operators().values().map(|operator| &operator.key);
-    let verified = dsse::verify(envelope, COMMAND, keys).map_err(|error| match error {
-        DsseError::BadSignature => Refusal::new(Code::ProofInvalid, error.to_string()),
-        DsseError::NoKnownSigner => Refusal::new(Code::Forbidden, error.to_string()),
-        _ => Refusal::new(Code::BadRequest, error.to_string()),
-    })?;
+    let verified =
+        dsse::verify(envelope, COMMAND, state.signing_keys()).map_err(|error| match error {
+            DsseError::BadSignature => Refusal::new(Code::ProofInvalid, error.to_string()),
+            DsseError::NoKnownSigner => Refusal::new(Code::Forbidden, error.to_string()),
+            _ => Refusal::new(Code::BadRequest, error.to_string()),
+        })?;
     let command: Command =
         serde_json::from_slice(&verified.payload).map_err(|error| bad(&error.to_string()))?;
     if command.v != 1
@@ -127,7 +136,37 @@ pub fn apply(
     vault: &dyn ShareVault,
     actor: &str,
 ) -> Result<Applied, Refusal> {
-    let result = attempt(transaction, checked, vault);
+    apply_by(transaction, checked, vault, actor, Judge::Present)
+}
+
+/// Applies a command that present administrators do not approve, because it is in force elsewhere
+/// ([`gossip`](super::gossip)): whoever signed it was an administrator.
+pub(super) fn adopt(
+    transaction: &mut Transaction<'_>,
+    checked: &Checked,
+    vault: &dyn ShareVault,
+    actor: &str,
+) -> Result<Applied, Refusal> {
+    apply_by(transaction, checked, vault, actor, Judge::Ever)
+}
+
+/// Whose approvals count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Judge {
+    /// Of who is an administrator now.
+    Present,
+    /// Of who is or was one.
+    Ever,
+}
+
+fn apply_by(
+    transaction: &mut Transaction<'_>,
+    checked: &Checked,
+    vault: &dyn ShareVault,
+    actor: &str,
+    judge: Judge,
+) -> Result<Applied, Refusal> {
+    let result = attempt(transaction, checked, vault, judge);
     // Peers bring the same commands again and again, and a dishonest one could fill the record with them.
     if !matches!(result, Ok(Applied::Applied { .. }))
         && actor.starts_with("holder:")
@@ -187,6 +226,7 @@ fn attempt(
     transaction: &mut Transaction<'_>,
     checked: &Checked,
     vault: &dyn ShareVault,
+    judge: Judge,
 ) -> Result<Applied, Refusal> {
     // What was applied since may have changed whose signatures count, or what a descriptor continues; and what is
     // written must verify in its place when it is read again.
@@ -198,7 +238,7 @@ fn attempt(
         &again
     };
     let command = &checked.command;
-    approve(transaction.state(), checked)?;
+    approve(transaction.state(), checked, judge)?;
     if transaction.state().leaps(checked) {
         return Err(Refusal::new(
             Code::VersionConflict,
@@ -212,20 +252,21 @@ fn attempt(
             "the key is deleted, and stays so",
         ));
     }
+    let before = transaction.state().commands().len();
     let applied = transaction.state_mut().apply(checked, applied_at);
+    if transaction.state().commands().len() > before {
+        transaction.record(Change::Command {
+            seq: transaction.state().commands().len() as u64,
+            digest: checked.digest,
+            envelope: checked.envelope.clone(),
+            applied_at,
+        });
+    }
     if !matches!(applied, Applied::Applied { .. }) {
         return Ok(applied);
     }
-    let seq = transaction.state().commands().len() as u64;
-    let envelope = checked.envelope.clone();
-    transaction.record(Change::Command {
-        seq,
-        digest: checked.digest,
-        envelope,
-        applied_at,
-    });
     match (&command.order, &checked.content) {
-        (_, Content::Descriptor { group }) => take_share(transaction, group, vault),
+        (_, Content::Descriptor { group, .. }) => take_share(transaction, group, vault),
         // A node that is admitted anew enrols anew: its old key must not stand in the way, nor be good any more.
         (Order::AdmitNode(_), _) => {
             if let Some(("node", node)) = command.subject.split_once(':')
@@ -289,10 +330,22 @@ fn take_share(transaction: &mut Transaction<'_>, group: &GroupKey, vault: &dyn S
     }
 }
 
-/// Checks that enough SecurityAdmins, distinct people of this moment, signed.
-fn approve(state: &State, checked: &Checked) -> Result<(), Refusal> {
-    let needed = state.needed_approvals(&checked.command.subject, &checked.command.order);
-    let found = state.approvals(&checked.signers);
+/// Checks that enough SecurityAdmins, distinct people, signed.
+pub(super) fn approve(state: &State, checked: &Checked, judge: Judge) -> Result<(), Refusal> {
+    let Command { subject, order, .. } = &checked.command;
+    let (needed, count): (_, fn(&State, &BTreeSet<PublicKey>) -> usize) = match judge {
+        Judge::Present => (state.needed_approvals(subject, order), State::approvals),
+        Judge::Ever => (order.approvals(), State::former_approvals),
+    };
+    if let Content::Descriptor { signers, .. } = &checked.content
+        && count(state, signers) < crate::descriptor::APPROVALS
+    {
+        return Err(Refusal::new(
+            Code::Forbidden,
+            "too few administrators signed the descriptor",
+        ));
+    }
+    let found = count(state, &checked.signers);
     if found < needed {
         return Err(Refusal::new(
             Code::Forbidden,
@@ -319,12 +372,11 @@ pub fn rebuild(
             StoreError::corrupt(format!("command {seq} does not verify: {}", refusal.reason))
         };
         let checked = check(&state, &envelope).map_err(refused)?;
-        approve(&state, &checked).map_err(refused)?;
-        let applied = state.apply(&checked, applied_at);
-        if stored.seq != seq
-            || checked.digest != digest
-            || !matches!(applied, Applied::Applied { .. })
-        {
+        // Some were adopted, and whether that was right depends on what peers had then.
+        approve(&state, &checked, Judge::Ever).map_err(refused)?;
+        let before = state.commands().len();
+        state.apply(&checked, applied_at);
+        if stored.seq != seq || checked.digest != digest || state.commands().len() == before {
             return Err(StoreError::corrupt(format!(
                 "command {seq} is not what was written"
             )));
@@ -410,9 +462,7 @@ pub(super) fn fits_state(state: &State, command: &Command, now_ms: u64) -> Resul
         return Ok(());
     };
     let key = state.keys().get(id);
-    let protected = key
-        .and_then(|key| key.plan())
-        .is_some_and(|plan| plan.deletion_protection);
+    let protected = key.is_some_and(super::state::Key::is_protected);
     let operation = match &command.order {
         Order::CreateKey(plan) | Order::ImportKey(plan) => match key {
             Some(key) if !key.epochs.is_empty() => {
@@ -535,8 +585,9 @@ fn content(state: &State, command: &Command) -> Result<Content, Refusal> {
             descriptor,
             acceptances,
         } => {
-            let group = Arc::new(descriptor_in_force(state, name, descriptor, acceptances)?);
-            return Ok(Content::Descriptor { group });
+            let (group, signers) = descriptor_in_force(state, name, descriptor, acceptances)?;
+            let group = Arc::new(group);
+            return Ok(Content::Descriptor { group, signers });
         }
         Order::Policy { set } => {
             let set = PolicySet::from_json(&set.0)
@@ -568,23 +619,16 @@ fn content(state: &State, command: &Command) -> Result<Content, Refusal> {
     Ok(Content::Plain)
 }
 
-/// Checks a descriptor: two administrators, every holder in it, and that it continues what is in force.
+/// Checks a descriptor: every holder in it, and that it continues what is in force; returns who signed it as well.
 fn descriptor_in_force(
     state: &State,
     key_id: &str,
     descriptor: &Octets,
     acceptances: &[Octets],
-) -> Result<GroupKey, Refusal> {
+) -> Result<(GroupKey, BTreeSet<PublicKey>), Refusal> {
     let invalid = |reason: String| Refusal::new(Code::ProofInvalid, reason);
-    let keys = state.operators().values().map(|operator| &operator.key);
-    let verified = dsse::verify(&descriptor.0, KEY_DESCRIPTOR, keys)
+    let verified = dsse::verify(&descriptor.0, KEY_DESCRIPTOR, state.signing_keys())
         .map_err(|error| invalid(format!("descriptor: {error}")))?;
-    if state.approvals(&verified.signers) < crate::descriptor::APPROVALS {
-        return Err(Refusal::new(
-            Code::Forbidden,
-            "too few administrators signed the descriptor",
-        ));
-    }
     let group = GroupKey::from_json(&verified.payload)
         .map_err(|error| invalid(format!("descriptor: {error}")))?;
     if group.key_id() != key_id {
@@ -634,7 +678,7 @@ fn descriptor_in_force(
             "the descriptor does not continue the one in force".to_owned(),
         ));
     }
-    Ok(group)
+    Ok((group, verified.signers))
 }
 
 /// Verifies a message of a ceremony; returns its sender's name with it.

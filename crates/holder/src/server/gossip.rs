@@ -2,6 +2,27 @@
 //!
 //! A peer is believed nothing but what administrators signed. It confirms that it has applied a command durably; that
 //! is all an effect is counted by.
+//!
+//! # Why holders come to know the same
+//!
+//! Registers are joins: of two commands the newer wins, of one version the more restrictive ([`State`](super::state)), in
+//! any order. So holders that take the same commands know the same, and only what one takes and another refuses can part
+//! them. A command is judged by the administrators of the moment. That must be so: once `n-t+1` holders know that somebody
+//! is no administrator any more, nothing new of theirs finds the `t` holders it needs. But then two holders that hear of
+//! "alice is removed" and "alice's last command" in different orders judge that one differently. Hence the second rule:
+//!
+//! * A command that administrators of any time signed is taken, against the roles of this moment, once so many peers are
+//!   seen to have applied it that it **is** in force ([`Witnesses`]); seen by pulling from each of them, not by hearsay.
+//!
+//! Let links work again some day, and holders be honest. If a command came into force, enough holders have it in their logs;
+//! every other holder pulls from each of them, and takes it at the latest with the last. So all holders have all commands that
+//! were ever in force, and agree wherever the newest command of a register is one of them. A command that was never in
+//! force because its signer was removed in between stays with the fewer holders that have it; its sender was told `PENDING`,
+//! and the next version that comes into force replaces it everywhere. Whoever signed is still known to all: a command that
+//! made somebody an administrator is kept even where a newer one of its register came first.
+//!
+//! Fewer than `t` dishonest holders gain nothing by the second rule but what they can do anyhow: with the key of a removed
+//! administrator and a threshold near `n`, revoke a node or close a key.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
@@ -14,11 +35,11 @@ use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::commands::{self, Checked, Refusal};
+use super::commands::{self, Checked, Judge, Refusal};
 use super::metrics::PeerLabel;
 use super::release::unavailable;
 use super::rollback::RESTORED;
-use super::state::{Applied, Requirement};
+use super::state::{Applied, Requirement, State};
 use super::store::Change;
 use super::{Service, stopped};
 use crate::Clock;
@@ -166,6 +187,16 @@ pub async fn take(
     actor: &str,
     envelopes: &[Octets],
 ) -> Result<Taken, Code> {
+    take_from(service, actor, None, envelopes).await
+}
+
+/// The same; `applied_by` is the peer out of whose log they come.
+async fn take_from(
+    service: &Arc<Service>,
+    actor: &str,
+    applied_by: Option<&str>,
+    envelopes: &[Octets],
+) -> Result<Taken, Code> {
     let mut taken = Taken {
         results: Vec::with_capacity(envelopes.len()),
         roles_changed: false,
@@ -187,14 +218,28 @@ pub async fn take(
         waiting = rest;
         let vault = Arc::clone(&service.vault);
         let by = actor.to_owned();
+        let (peer, witnesses) = (
+            applied_by.map(str::to_owned),
+            Arc::clone(&service.witnesses),
+        );
         let outcomes = service
             .transact(move |transaction| {
-                let apply = |checked: Result<Checked, Refusal>| {
+                let mut apply = |checked: Result<Checked, Refusal>| {
                     let checked = checked?;
-                    let applied = commands::apply(transaction, &checked, &*vault, &by)?;
+                    let is_in_force = peer.as_deref().is_some_and(|peer| {
+                        let mut witnesses =
+                            witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+                        witnesses.prove(transaction.state(), &checked, peer)
+                    });
+                    let apply = if is_in_force {
+                        commands::adopt
+                    } else {
+                        commands::apply
+                    };
+                    let applied = apply(transaction, &checked, &*vault, &by)?;
                     Ok::<_, Refusal>((checked, applied, transaction.now_ms()))
                 };
-                batch.into_iter().map(apply).collect::<Vec<_>>()
+                batch.into_iter().map(&mut apply).collect::<Vec<_>>()
             })
             .await
             .map_err(|error| unavailable(&error))?;
@@ -202,7 +247,8 @@ pub async fn take(
             taken.results.push(match outcome {
                 Ok((checked, applied, now_ms)) => {
                     let is_new = matches!(applied, Applied::Applied { .. });
-                    taken.roles_changed |= is_new && is_role(&checked);
+                    // One that a newer one had replaced tells of another administrator all the same.
+                    taken.roles_changed |= is_role(&checked) && applied != Applied::Known;
                     if is_new {
                         let lag = now_ms.saturating_sub(checked.command.issued_at);
                         service
@@ -235,6 +281,30 @@ pub async fn take(
         }
     }
     Ok(taken)
+}
+
+/// Which peers have applied commands that the administrators of this moment do not approve.
+#[derive(Debug, Default)]
+pub struct Witnesses(HashMap<[u8; 32], BTreeSet<String>>);
+
+impl Witnesses {
+    /// Notes that `peer` has applied a command; returns whether it is proven to be in force, against the present roles.
+    pub(super) fn prove(&mut self, state: &State, checked: &Checked, peer: &str) -> bool {
+        if commands::approve(state, checked, Judge::Present).is_ok()
+            || commands::approve(state, checked, Judge::Ever).is_err()
+            || (self.0.len() >= MAX_WITNESSED && !self.0.contains_key(&checked.digest))
+        {
+            return false;
+        }
+        let applied = self.0.entry(checked.digest).or_default();
+        applied.insert(peer.to_owned());
+        let crate::command::Command { subject, order, .. } = &checked.command;
+        let proven = state.proof_of_force(subject, order).is_met(applied);
+        if proven {
+            self.0.remove(&checked.digest);
+        }
+        proven
+    }
 }
 
 fn is_role(checked: &Checked) -> bool {
@@ -391,7 +461,7 @@ async fn pull_from(
             .filter(|envelope| !state.has_envelope(&envelope.0))
             .collect();
         let actor = format!("holder:{}", link.name());
-        let Ok(taken) = take(service, &actor, &unknown).await else {
+        let Ok(taken) = take_from(service, &actor, Some(link.name()), &unknown).await else {
             return Ok(Reached::Part);
         };
         if taken.roles_changed {
@@ -464,3 +534,8 @@ impl Service {
 /// A page of commands has at most [`MAX_COMMANDS`] and stops early at this many octets, but always has one.
 pub(super) const MAX_PAGE_LEN: usize = 4 * MAX_BODY_LEN;
 const MAX_PAGES: usize = 64;
+/// Most commands of former administrators that are remembered with the peers that have them.
+const MAX_WITNESSED: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,7 @@ pub struct Service {
     links: Vec<Arc<dyn Link>>,
     limits: Limits,
     peers_up: Mutex<BTreeSet<String>>,
+    witnesses: Arc<Mutex<gossip::Witnesses>>,
     /// Whether commands that this holder once confirmed may be unknown to it.
     behind: AtomicBool,
     timekeeping: Arc<Timekeeping>,
@@ -353,6 +354,7 @@ impl Server {
             links,
             limits,
             peers_up: Mutex::default(),
+            witnesses: Arc::default(),
             behind: AtomicBool::new(behind),
             timekeeping: Arc::new(Timekeeping::new(config.ntp)),
             waiting: Arc::new(Semaphore::new(limits.waiting)),

@@ -1,7 +1,9 @@
 //! What a holder knows: registers of commands, and what follows from them.
 //!
 //! `State::apply` is the only way in, and it is deterministic: two holders that have applied the same commands, in
-//! whatever order, know the same. It reads no clock and no store.
+//! whatever order, know the same. It reads no clock and no store. Guards that must hold whoever brings a command are
+//! therefore part of what a register means, not of whether a command is taken: deletion protection and the order of epochs
+//! ([`Key::state`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -108,7 +110,7 @@ impl Key {
     /// Returns the state at a time (Unix milliseconds).
     pub fn state(&self, now_ms: u64) -> KeyState {
         match self.order {
-            Some((KeyOrder::Deletion { days }, since)) => {
+            Some((KeyOrder::Deletion { days }, since)) if !self.is_protected() => {
                 let end = since.saturating_add(u64::from(days).saturating_mul(DAY_MS));
                 if now_ms >= end {
                     KeyState::Deleted
@@ -120,10 +122,9 @@ impl Key {
                 Some((_, (_, true))) => KeyState::PendingImport,
                 _ => KeyState::Creating,
             },
-            Some((KeyOrder::Disabled, _)) => KeyState::Disabled,
-            _ if self.plans.keys().next_back() > self.epochs.keys().next_back() => {
-                KeyState::Rotating
-            }
+            Some((KeyOrder::Disabled | KeyOrder::Deletion { .. }, _)) => KeyState::Disabled,
+            // A plan that leaves epochs out begins nothing.
+            _ if self.plans.contains_key(&self.newest().saturating_add(1)) => KeyState::Rotating,
             _ => KeyState::Enabled,
         }
     }
@@ -143,8 +144,13 @@ impl Key {
     }
 
     /// Returns whether the key is being deleted, or is gone.
-    pub(super) const fn is_condemned(&self) -> bool {
-        matches!(self.order, Some((KeyOrder::Deletion { .. }, _)))
+    pub(super) fn is_condemned(&self) -> bool {
+        matches!(self.order, Some((KeyOrder::Deletion { .. }, _))) && !self.is_protected()
+    }
+
+    /// Returns whether the key in force is protected from deletion: an order to delete it only disables it.
+    pub(super) fn is_protected(&self) -> bool {
+        !self.epochs.is_empty() && self.plan().is_some_and(|plan| plan.deletion_protection)
     }
 
     /// Returns the plan of an epoch.
@@ -186,6 +192,8 @@ pub struct State {
     deployment: Arc<Deployment>,
     registers: HashMap<Register, Held>,
     operators: BTreeMap<String, Operator>,
+    /// Names and keys of everybody who is or once was a SecurityAdmin.
+    ever_admins: BTreeSet<(String, PublicKey)>,
     nodes: BTreeMap<String, Node>,
     pins: HashMap<String, PublicKey>,
     keys: BTreeMap<String, Key>,
@@ -242,10 +250,15 @@ impl State {
             };
             (administrator.name.clone(), operator)
         });
-        let operators = operators.collect();
+        let operators: BTreeMap<_, Operator> = operators.collect();
+        let ever_admins = operators
+            .iter()
+            .map(|(name, operator)| (name.clone(), operator.key.clone()))
+            .collect();
         Self {
             deployment,
             operators,
+            ever_admins,
             registers: HashMap::new(),
             nodes: BTreeMap::new(),
             pins: HashMap::new(),
@@ -334,6 +347,24 @@ impl State {
             .count()
     }
 
+    /// The same for who is or once was a SecurityAdmin.
+    pub(super) fn former_approvals(&self, signers: &BTreeSet<PublicKey>) -> usize {
+        let signed = self
+            .ever_admins
+            .iter()
+            .filter(|(_, key)| signers.contains(key));
+        let (names, keys): (BTreeSet<_>, BTreeSet<_>) =
+            signed.map(|(name, key)| (name, key)).unzip();
+        // Neither two keys of one person nor two names of one key are two people.
+        names.len().min(keys.len())
+    }
+
+    /// Returns the keys of everybody who is an operator, or once was a SecurityAdmin.
+    pub(super) fn signing_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        let present = self.operators.values().map(|operator| &operator.key);
+        present.chain(self.ever_admins.iter().map(|(_, key)| key))
+    }
+
     /// Returns how many approvals a command needs: what its order says, and two for what would undo a protection.
     pub fn needed_approvals(&self, subject: &str, order: &Order) -> usize {
         let lowers = match order {
@@ -367,25 +398,45 @@ impl State {
             severity: severity(&command.order),
             digest,
         };
+        if let Content::Operator(Some(operator)) = &checked.content
+            && operator.role == Role::SecurityAdmin
+            && let Some((_, name)) = command.subject.split_once(':')
+        {
+            self.ever_admins
+                .insert((name.to_owned(), operator.key.clone()));
+        }
         let mut instead_of = None;
         if let Some(before) = self.registers.get(&register) {
             if before.digest == digest {
                 return Applied::Known;
             }
-            if held.version < before.version {
-                return Applied::Older;
-            }
-            if held.version == before.version {
+            let lost = if held.version < before.version {
+                Some(Applied::Older)
+            } else if held.version > before.version {
+                None
+            } else {
+                instead_of = Some(before.digest);
                 // Of two equally restrictive ones any will do, as long as all holders take the same.
                 let wins = (held.severity, before.digest) > (before.severity, held.digest);
-                if !wins {
-                    return Applied::Lost { to: before.digest };
+                (!wins).then_some(Applied::Lost { to: before.digest })
+            };
+            if let Some(lost) = lost {
+                // Who was an administrator for a while stays known: what they signed then may be in force.
+                if command.order.family() == Family::Role && !self.known.contains_key(&digest) {
+                    self.keep(checked, applied_at);
                 }
-                instead_of = Some(before.digest);
+                return lost;
             }
         }
         self.registers.insert(register, held);
         self.effect(checked, applied_at);
+        self.keep(checked, applied_at);
+        Applied::Applied { instead_of }
+    }
+
+    /// Appends a command to the log of this holder.
+    fn keep(&mut self, checked: &Checked, applied_at: u64) {
+        let digest = checked.digest;
         let seq = self.commands.len() as u64 + 1;
         self.known.insert(digest, seq);
         self.envelopes.insert(sha256(&checked.envelope));
@@ -396,7 +447,6 @@ impl State {
             envelope,
             applied_at,
         }));
-        Applied::Applied { instead_of }
     }
 
     fn effect(&mut self, checked: &Checked, applied_at: u64) {
@@ -504,7 +554,22 @@ impl State {
 
     /// Returns who must have applied a command before it is in force everywhere.
     pub fn requirement(&self, subject: &str, order: &Order) -> Requirement {
-        let restrictive = order.is_restrictive();
+        self.requirement_of(subject, order.is_restrictive())
+    }
+
+    /// Returns at whom a command must be applied before it is believed to be in force against the roles of this moment.
+    ///
+    /// Where less than t holders are enough to put an order in force, only what takes one node or one key away is believed
+    /// of so few: a lie about it denies service, which they can do anyhow.
+    pub(super) fn proof_of_force(&self, subject: &str, order: &Order) -> Requirement {
+        let takes_one_away = matches!(
+            order,
+            Order::RevokeNode {} | Order::DisableKey {} | Order::SetMinEpoch { .. }
+        );
+        self.requirement_of(subject, takes_one_away)
+    }
+
+    fn requirement_of(&self, subject: &str, restrictive: bool) -> Requirement {
         let of_one = subject.strip_prefix("key:");
         let keys = self
             .keys

@@ -1,13 +1,16 @@
 //! Commands: who may order what, which of two wins, and who has to know.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sealift_holder::Octets;
 use sealift_holder::certificate::{self, Validity};
 use sealift_holder::command::{KeyPlan, Order};
 use sealift_holder::deployment::DeploymentId;
 use sealift_holder::keys::SigningKey;
 use sealift_holder::server::commands::{Refusal, apply, check};
+use sealift_holder::server::gossip::{HttpLink, Link, LinkError};
 use sealift_holder::server::state::Applied;
 use sealift_holder::server::{Running, Server};
 use sealift_holder::wire::{
@@ -15,7 +18,7 @@ use sealift_holder::wire::{
 };
 use sealift_policy::{KeyFacts, KeyState};
 
-use crate::rig::{Rig, rng};
+use crate::rig::{NOW, Rig, rng};
 
 const APPLIED: Result<Applied, Refusal> = Ok(Applied::Applied { instead_of: None });
 const NODE: &str = "node:tokyo-7";
@@ -491,6 +494,131 @@ async fn without_a_quorum_a_revocation_is_pending_and_in_force_here() {
     }
 }
 
+/// A way on which commands go out and none come in.
+#[derive(Debug)]
+struct Outward(HttpLink);
+
+impl Link for Outward {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn push<'a>(
+        &'a self,
+        request: &'a CommandsRequest,
+    ) -> BoxFuture<'a, Result<CommandsAnswer, LinkError>> {
+        self.0.push(request)
+    }
+
+    fn pull(&self, _: u64) -> BoxFuture<'_, Result<CommandsPage, LinkError>> {
+        Box::pin(async { Err(LinkError::Malformed) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_lags_behind_waits_for_those_whom_its_peers_know_to_be_needed() {
+    // One holder is enough to open: a revocation is in force when all four have it.
+    let rig = Rig::new(4, 1);
+    let group = rig.deal("default", false);
+    let mut config = rig.config(0, rig.open_store(0));
+    let links = rig.holders.iter().skip(1).map(|peer| {
+        let credential = config.credential.clone();
+        let link = HttpLink::new(&peer.descriptor, credential, rig.clock.clock()).unwrap();
+        Arc::new(Outward(link)) as Arc<dyn Link>
+    });
+    config.links = Some(links.collect());
+    let lagging = Server::start(config).await.unwrap();
+    let first = rig.start(1, &group).await;
+    let revoke = rig.command_by(NODE, 1, Order::RevokeNode {}, &[&rig.alice.key]);
+    let (status, body) = order(&rig, 0, &revoke).await;
+    let answer: CommandsAnswer = serde_json::from_slice(&body).unwrap();
+    // It knows of no key itself, and without one two of four would do.
+    assert!(lagging.service().writer.state().keys().is_empty());
+    assert_eq!(
+        (status, answer.status, answer.applied, answer.needed),
+        (202, CommandStatus::Pending, 2, 4)
+    );
+    let others = [rig.start(2, &group).await, rig.start(3, &group).await];
+    let (status, body) = order(&rig, 0, &revoke).await;
+    let answer: CommandsAnswer = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, answer.applied, answer.needed), (200, 4, 4));
+    for running in [lagging, first].into_iter().chain(others) {
+        running.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protected_key_is_disabled_and_never_deleted_whoever_brings_the_order() {
+    let rig = Rig::new(3, 2);
+    let group = rig.deal("default", false);
+    let running = rig.start(0, &group).await;
+    let writer = &running.service().writer;
+    let group = rig.deal("kept", false);
+    let plan = KeyPlan {
+        deletion_protection: true,
+        ..rig.plan(false)
+    };
+    let deletion = Order::ScheduleDeletion { days: 7 };
+    for (version, order) in [
+        (1, Order::CreateKey(plan)),
+        (1, rig.descriptor(&group)),
+        (1, deletion),
+        // A plan that leaves epochs out begins no rotation.
+        (
+            1,
+            Order::CreateKey(KeyPlan {
+                epoch: 7,
+                ..rig.plan(false)
+            }),
+        ),
+    ] {
+        let envelope = rig.command("key:kept", version, order);
+        assert_eq!(rig.apply(writer, &envelope, 0).await, APPLIED);
+    }
+    let state = writer.state();
+    let later = NOW + 40 * 24 * 60 * 60 * 1000;
+    for now_ms in [NOW, later] {
+        assert_eq!(state.keys()["kept"].state(now_ms), KeyState::Disabled);
+    }
+    let enable = rig.command("key:kept", 2, Order::EnableKey {});
+    rig.clock.set(later);
+    assert_eq!(rig.apply(writer, &enable, 0).await, APPLIED);
+    assert_eq!(
+        writer.state().keys()["kept"].state(later),
+        KeyState::Enabled
+    );
+    running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_an_administrator_for_a_while_is_still_known_after_a_restart() {
+    let (rig, running) = one().await;
+    let carol = SigningKey::generate().unwrap();
+    let role = |version, role: Option<&str>| {
+        let spki = carol.spki().into();
+        let role = role.map(str::to_owned);
+        rig.command("operator:carol", version, Order::Role { spki, role })
+    };
+    let writer = &running.service().writer;
+    // The removal is heard of first.
+    assert_eq!(rig.apply(writer, &role(2, None), 0).await, APPLIED);
+    let appointed = role(1, Some("SecurityAdmin"));
+    let before = writer.state().commands().len();
+    for _ in 0..2 {
+        assert_eq!(rig.apply(writer, &appointed, 0).await, Ok(Applied::Older));
+        assert_eq!(writer.state().commands().len(), before + 1);
+    }
+    assert!(writer.state().operators().get("carol").is_none());
+    running.shutdown().await;
+    let running = Server::start(rig.config(0, rig.open_store(0)))
+        .await
+        .unwrap();
+    let state = running.service().writer.state();
+    assert_eq!(state.commands().len(), before + 1);
+    assert!(state.operators().get("carol").is_none());
+    running.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_are_told_what_is_wrong_and_no_more() {
     let (rig, running) = one().await;
@@ -612,7 +740,7 @@ async fn a_peer_that_brings_the_same_refused_command_again_fills_no_record() {
     for _ in 0..3 {
         for envelope in [&older, &unapproved] {
             let checked = check(&writer.state(), &envelope.0).unwrap();
-            let vault = std::sync::Arc::clone(&rig.holders[0].vault);
+            let vault = Arc::clone(&rig.holders[0].vault);
             let refused = writer
                 .transact(move |transaction| apply(transaction, &checked, &*vault, "holder:gru"))
                 .await
@@ -701,7 +829,7 @@ async fn what_was_checked_before_a_role_changed_is_checked_again() {
     };
     // Both were checked when nobody had the key: one of them only may have it.
     let (first, second) = (role("carol"), role("dave"));
-    let vault = std::sync::Arc::clone(&rig.holders[0].vault);
+    let vault = Arc::clone(&rig.holders[0].vault);
     let checked = [&first, &second].map(|envelope| check(&writer.state(), &envelope.0).unwrap());
     let applied = writer.transact(move |transaction| {
         checked.map(|checked| apply(transaction, &checked, &*vault, "operator:alice"))
