@@ -13,7 +13,6 @@ mod resident;
 mod socket;
 mod standing;
 
-pub use feed::{CommandError, read_command};
 pub use holders::{Connections, Holders};
 pub use lease::{Leases, WrapId};
 pub use node::{Agent, AgentError, KeepCertificate, Parts};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealift_holder::certificate::{self, Certificate, CertificateError};
+use sealift_holder::client::commands::Roster;
 use sealift_holder::client::http::{Clients, HttpError};
 use sealift_holder::client::release::{Options, ReleaseError, Releaser};
 use sealift_holder::deployment::{Deployment, DeploymentId};
@@ -167,13 +168,16 @@ impl Agent {
     /// Answers callers, follows the holders, renews the certificate; until it is dropped, which wipes all keys.
     pub async fn serve(self, listener: UnixListener, access: Access, limits: Limits) {
         let mut tasks = JoinSet::new();
-        let administrators: Arc<[_]> = self.parts.deployment.administrators.clone().into();
+        let roster = Roster::new(
+            self.parts.deployment_id,
+            &self.parts.deployment.administrators,
+        );
         for holder in &self.parts.deployment.holders {
             tasks.spawn(follow(
                 holder.name.clone(),
                 Arc::clone(&self.connections),
-                self.parts.deployment_id,
-                Arc::clone(&administrators),
+                roster.clone(),
+                Arc::clone(&self.releaser),
                 Arc::clone(&self.resident),
             ));
         }

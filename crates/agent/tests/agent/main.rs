@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
-mod feed;
 #[cfg(test)]
 mod holders;
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sealift_holder::client::commands::Roster;
 use sealift_holder::client::http::{HolderClient, HttpError};
 use sealift_holder::command::{Command, Family};
 use sealift_holder::deployment::{Deployment, DeploymentError, DeploymentId};
-use sealift_holder::dsse;
-use sealift_holder::keys::PublicKey;
-use sealift_holder::statement::COMMAND;
+use sealift_holder::descriptor::Administrator;
 use sealift_holder::wire::CommandsPage;
 use tokio::runtime::Runtime;
 
@@ -115,8 +114,17 @@ impl Session {
 
     /// All commands that the first holder to answer has applied, in its order.
     ///
-    /// Only those are taken that administrators of the holders file have signed.
+    /// Only those are taken that somebody signed who is or was an administrator.
     pub(crate) fn commands(&self) -> Result<Vec<Known>, Failure> {
+        self.log().map(|(known, _)| known)
+    }
+
+    /// Everybody who is or was an administrator, by the file and by the log of the first holder to answer.
+    pub(crate) fn administrators(&self) -> Result<Vec<Administrator>, Failure> {
+        self.log().map(|(_, roster)| roster.ever().to_vec())
+    }
+
+    fn log(&self) -> Result<(Vec<Known>, Roster), Failure> {
         let deployment = self.deployment_id()?;
         let envelopes = self.first(async |client: &HolderClient| {
             let mut envelopes = Vec::new();
@@ -130,19 +138,16 @@ impl Session {
                 envelopes.extend(commands);
             }
         })?;
-        let administrators: Vec<&PublicKey> = self
-            .deployment
-            .administrators
-            .iter()
-            .map(|one| &one.key)
-            .collect();
-        let known = envelopes.into_iter().filter_map(|envelope| {
-            let verified =
-                dsse::verify(&envelope.0, COMMAND, administrators.iter().copied()).ok()?;
-            let command: Command = serde_json::from_slice(&verified.payload).ok()?;
-            (command.deployment == deployment).then_some(Known { command })
-        });
-        Ok(known.collect())
+        let mut roster = Roster::new(deployment, &self.deployment.administrators);
+        let mut known = Vec::new();
+        for envelope in envelopes {
+            // Whether it was believed is a matter of its place in the log; that it is there counts for the next version.
+            let read = roster
+                .read(&envelope.0)
+                .or_else(|_| roster.peruse(&envelope.0));
+            known.extend(read.map(|command| Known { command }));
+        }
+        Ok((known, roster))
     }
 
     /// Signed descriptors that the file has, by key.

@@ -92,7 +92,7 @@ impl Default for Options {
 pub struct Releaser {
     transport: Arc<dyn Transport>,
     key: Arc<SigningKey>,
-    administrators: Vec<Administrator>,
+    administrators: Mutex<Vec<Administrator>>,
     receipt_keys: BTreeMap<String, PublicKey>,
     holders: Vec<String>,
     options: Options,
@@ -126,7 +126,7 @@ impl Releaser {
         Ok(Self {
             transport,
             key,
-            administrators: deployment.administrators.clone(),
+            administrators: Mutex::new(deployment.administrators.clone()),
             receipt_keys: receipt_keys.collect(),
             holders: deployment
                 .holders
@@ -144,6 +144,16 @@ impl Releaser {
     /// Sets the posture statement that goes along with requests: octets of its envelope.
     pub fn set_posture(&self, envelope: Option<Octets>) {
         self.posture.store(envelope.map(Arc::new));
+    }
+
+    /// Believes descriptors that these people signed as well.
+    pub fn believe(&self, administrators: &[Administrator]) {
+        let mut known = lock(&self.administrators);
+        for one in administrators {
+            if !known.contains(one) {
+                known.push(one.clone());
+            }
+        }
     }
 
     /// Lists the keys that are known, each in its latest generation.
@@ -184,7 +194,7 @@ impl Releaser {
         self.note(holder, started, answer.is_ok());
         let answer = answer.map_err(|error| error.cause.to_string())?;
         let envelope = answer.descriptor.ok_or("no descriptor yet")?;
-        let json = descriptor::verify_key_descriptor(&envelope.0, &self.administrators)
+        let json = descriptor::verify_key_descriptor(&envelope.0, &lock(&self.administrators))
             .map_err(|error| error.to_string())?;
         let group = GroupKey::from_json(&json).map_err(|error| error.to_string())?;
         if group.key_id() != key_id {
