@@ -155,6 +155,16 @@ pub fn is_place(text: &str) -> bool {
         && text != ".."
 }
 
+/// Returns whether `text` can be a repository of a label, `host[:port]/path` (`SPEC.md` of the threshold crate, section 5).
+pub fn is_repository(text: &str) -> bool {
+    let is_part = |octet: u8| {
+        octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"._-:/[]".contains(&octet)
+    };
+    text.len() <= 255
+        && text.bytes().all(is_part)
+        && text.split('/').all(|segment| !segment.is_empty())
+}
+
 /// Returns whether `text` has the form of an ISO 3166-1 alpha-2 code.
 pub fn is_jurisdiction(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase())

@@ -126,6 +126,8 @@ codes! {
     DeletionProtected = 409,
     /// Stale command version.
     VersionConflict = 409,
+    /// The wrap is registered for another repository.
+    AlreadyRegistered = 409,
     /// The command is for another deployment.
     OtherDeployment = 409,
     /// Suite or key differ, or the request does not commit to this wrap.
@@ -168,6 +170,27 @@ pub struct KeyAnswer {
     pub state: String,
     /// Lowest epoch that is still opened.
     pub min_unwrap_epoch: u32,
+}
+
+/// `POST /v1/keys/{id}/registrations`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationRequest {
+    /// Epoch of the key.
+    pub epoch: u32,
+    /// The repository, `host[:port]/path`.
+    pub repo: String,
+    /// One to [`MAX_WRAPS`] ephemeral keys of JWEs, compressed points of 33 octets.
+    pub epks: Vec<Octets>,
+}
+
+/// Answer to [`RegistrationRequest`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RegistrationAnswer {
+    /// The repository.
+    pub repo: String,
+    /// Digests of the wraps that are registered for it, ascending.
+    pub wrap_digests: Vec<Octets>,
 }
 
 /// `POST /v1/commands`: operators send one, holders any number up to [`MAX_COMMANDS`].

@@ -53,6 +53,8 @@ pub struct InspectedLayer {
     pub cipher: Option<String>,
     /// Who may open it.
     pub recipients: Vec<InspectedRecipient>,
+    /// The wrapped keys behind these recipients, as they were found.
+    pub wraps: Vec<WrappedKey>,
     /// Whether it authenticated; `None` when nobody tried.
     pub authenticated: Option<bool>,
 }
@@ -125,6 +127,7 @@ fn inspect_layer(
         sealed: layer.media_type().is_sealed(),
         cipher: None,
         recipients: Vec::new(),
+        wraps: Vec::new(),
         authenticated: None,
     };
     if !inspected.sealed {
@@ -156,6 +159,7 @@ fn inspect_layer(
             source,
         },
     })?;
+    inspected.wraps = all.as_slice().to_vec();
     for wrap in all.as_slice() {
         let noted = claims
             .recipients

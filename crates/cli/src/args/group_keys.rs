@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use sealift_threshold::Suite;
 
+use super::common::RegistryArgs;
 use super::holders::{ChangeArgs, DeploymentArgs, DeploymentFileArgs, IdentityArgs};
 
 /// Master keys that are shared over key holders, and splitting of ordinary key files.
@@ -43,6 +44,7 @@ pub(crate) enum KeyCommand {
     Disable(KeyDisableArgs),
     Enable(KeyEnableArgs),
     MinEpoch(KeyMinEpochArgs),
+    Register(KeyRegisterArgs),
     ScheduleDeletion(KeyScheduleDeletionArgs),
     CancelDeletion(KeyCancelDeletionArgs),
     Split(KeySplitArgs),
@@ -386,6 +388,43 @@ pub(crate) struct KeyMinEpochArgs {
 const MIN_EPOCH_EXAMPLES: &str = "\
 Examples:
   sealift key min-epoch default 2 --reason 'all images are sealed anew' --sign-with alice.pem";
+
+/// Says to which repository images of stock tools belong.
+///
+/// For unbound keys. What stock tools wrap says nothing about its image; once it is registered here, holders decide on it by
+/// what policy says of the repository. A registration is for good. Every holder is told; run it again when one was away.
+#[derive(Args, Debug)]
+#[command(after_help = REGISTER_EXAMPLES, after_long_help = REGISTER_EXAMPLES)]
+pub(crate) struct KeyRegisterArgs {
+    /// The key, one made with `--unbound`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+
+    /// The repository, HOST/PATH
+    #[arg(long, value_name = "REPO")]
+    pub(crate) repo: String,
+
+    /// Epoch of the key for which they were sealed [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epoch: Option<u32>,
+
+    /// Sealed images, or files that hold one JWE each
+    #[arg(value_name = "IMAGE|FILE", required = true)]
+    pub(crate) what: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(crate) deployment: DeploymentArgs,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+}
+
+const REGISTER_EXAMPLES: &str = "\
+Examples:
+  sealift key register stock --repo registry.example/app registry.example/app:1 --as carol.pem";
 
 /// Deletes a key after some days; needs two administrators.
 #[derive(Args, Debug)]

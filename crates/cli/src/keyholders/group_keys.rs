@@ -493,7 +493,7 @@ pub(crate) fn holder_descriptors(session: &Session) -> Result<Vec<HolderDescript
 }
 
 /// The descriptor in force, by the first holder that answers, else by the file.
-fn current(session: &Session, id: &str) -> Result<GroupKey, Failure> {
+pub(crate) fn current(session: &Session, id: &str) -> Result<GroupKey, Failure> {
     let answer = session.first(async |client: &HolderClient| client.key(id).await)?;
     let envelope = answer
         .descriptor

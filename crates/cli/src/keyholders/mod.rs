@@ -20,6 +20,7 @@ pub(crate) mod operator;
 pub(crate) mod posture;
 #[cfg(unix)]
 mod prefetch;
+mod registrations;
 #[cfg(feature = "server")]
 mod server;
 pub(crate) mod session;
@@ -112,6 +113,7 @@ fn key(command: &KeyCommand, console: &Console) -> Result<(), Failure> {
         KeyCommand::Repair(args) => group_keys::repair(args, console),
         KeyCommand::Disable(args) => group_keys::disable(args, console),
         KeyCommand::Enable(args) => group_keys::enable(args, console),
+        KeyCommand::Register(args) => registrations::register(args, console),
         KeyCommand::MinEpoch(args) => group_keys::min_epoch(args, console),
         KeyCommand::ScheduleDeletion(args) => group_keys::schedule_deletion(args, console),
         KeyCommand::CancelDeletion(args) => group_keys::cancel_deletion(args, console),

@@ -270,6 +270,10 @@ pub(crate) fn failure_of(holder: &str, error: &HttpError) -> Failure {
             Code::Network,
             Some("`sealift holder status` asks all holders how they are"),
         ),
+        Some(Wire::AlreadyRegistered) => (
+            Code::Denied,
+            Some("a registration is for good; only a wrap sealed anew can belong elsewhere"),
+        ),
         Some(Wire::OtherDeployment) => (
             Code::Integrity,
             Some("the holders file describes another deployment than these holders are of"),

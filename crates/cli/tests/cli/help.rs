@@ -38,6 +38,7 @@ fn help_is_what_it_was() {
         "key disable",
         "key enable",
         "key min-epoch",
+        "key register",
         "key schedule-deletion",
         "key cancel-deletion",
         "key split",

@@ -20,7 +20,7 @@ use crate::tls::{self, Credential, TlsConfigError};
 use crate::wire::{
     AuditPage, CeremonyAnswer, CeremonyRequest, CertificateAnswer, CertificateRequest, Code,
     CommandsAnswer, CommandsPage, CommandsRequest, EnrolRequest, ErrorBody, KeyAnswer,
-    MAX_BODY_LEN, PartialsAnswer, PartialsRequest,
+    MAX_BODY_LEN, PartialsAnswer, PartialsRequest, RegistrationAnswer, RegistrationRequest,
 };
 
 /// A connection to one holder, opened when it is first used and then kept.
@@ -113,6 +113,23 @@ impl HolderClient {
     ) -> Result<CeremonyAnswer, HttpError> {
         self.post(
             &format!("/v1/keys/{}/shares", segment(key_id)),
+            request,
+            COMMAND_TIMEOUT,
+        )
+        .await
+    }
+
+    /// Ties unlabelled wraps of a key to a repository.
+    ///
+    /// # Errors
+    /// [`HttpError`]
+    pub async fn register(
+        &self,
+        key_id: &str,
+        request: &RegistrationRequest,
+    ) -> Result<RegistrationAnswer, HttpError> {
+        self.post(
+            &format!("/v1/keys/{}/registrations", segment(key_id)),
             request,
             COMMAND_TIMEOUT,
         )

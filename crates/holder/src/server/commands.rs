@@ -390,6 +390,9 @@ pub fn rebuild(
             )));
         }
     }
+    for registration in store.registrations()? {
+        state.set_registration(&registration);
+    }
     let me = state.deployment().me.name.clone();
     let groups = state
         .keys()

@@ -166,6 +166,15 @@ pub fn decide_release(
     around: &Surroundings,
 ) -> Decision {
     let circumstances = around.circumstances(state);
+    // What says nothing of its repository has the one it was registered for.
+    let registered = state
+        .registration(&key.id, &wrap.id)
+        .filter(|_| !wrap.label_bound)
+        .map(|repo| WrapFacts {
+            repo: repo.to_owned(),
+            ..wrap.clone()
+        });
+    let wrap = registered.as_ref().unwrap_or(wrap);
     match caller {
         Caller::Node { name, validity, .. } => {
             let node = NodeFacts {
@@ -198,6 +207,33 @@ pub fn decide_release(
         }
         Caller::Holder { .. } => denied(),
     }
+}
+
+/// Decides whether somebody may tie an unlabelled wrap of an epoch of a key to a repository.
+pub(super) fn decide_registration(
+    state: &State,
+    policy: &PolicyInForce,
+    caller: &Caller,
+    (key_id, epoch): (&str, u32),
+    wrap: &[u8; 32],
+    repo: &str,
+    around: &Surroundings,
+) -> Decision {
+    let Some(operator) = operator_facts(state, caller, around.now_ms) else {
+        return denied();
+    };
+    let wrap = WrapFacts {
+        repo: repo.to_owned(),
+        ..unlabelled_facts(wrap, epoch)
+    };
+    let nothing = super::state::Key::default();
+    let key = state.keys().get(key_id).unwrap_or(&nothing);
+    policy.engine.decide_register_wrap(
+        &operator,
+        &wrap,
+        &key.facts_of(key_id, epoch, around.now_ms),
+        &around.circumstances(state),
+    )
 }
 
 /// Decides whether an operator may order, or read, something.

@@ -27,14 +27,14 @@ use super::commands::{self, Asked, Refusal};
 use super::decision::{Caller, Surroundings, decide_order};
 use super::release::{self, Denied, unavailable};
 use super::state::State as Known;
-use super::{events, gossip};
-use crate::command::Command;
+use super::{events, gossip, registrations};
+use crate::command::{Command, Order};
 use crate::dsse;
 use crate::octets::Octets;
 use crate::tls::Peer;
 use crate::wire::{
     AuditPage, Code, CommandStatus, CommandsAnswer, CommandsPage, CommandsRequest, ErrorBody,
-    KeyAnswer, MAX_BODY_LEN, MAX_COMMANDS, Need, PartialsRequest,
+    KeyAnswer, MAX_BODY_LEN, MAX_COMMANDS, Need, PartialsRequest, RegistrationRequest,
 };
 use sealift_policy::{HolderAction, KeyAction, Role};
 
@@ -53,6 +53,8 @@ pub(super) fn router(service: Arc<Service>, more: Router<Arc<Service>>) -> Route
     Router::new()
         .route("/v1/keys/{id}/partials", post(partials))
         .route("/v1/keys/{id}", get(key))
+        .route("/v1/keys/{id}/registrations", post(register))
+        .route("/v1/keys", post(create_key))
         .route("/v1/commands", post(take_commands).get(give_commands))
         .route("/v1/events", get(follow))
         .route("/v1/audit", get(audit_rows))
@@ -320,6 +322,44 @@ async fn key(
     ))
 }
 
+async fn register(
+    State(service): State<Arc<Service>>,
+    Recognised { caller, src }: Recognised,
+    Path(key_id): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let body: RegistrationRequest = read_body(&service, request).await?;
+    let registered = registrations::register(&service, &caller, src.ip(), &key_id, body).await?;
+    Ok(answer(StatusCode::OK, &registered))
+}
+
+/// Takes the one signed command that begins a key; everything else is for `/v1/commands`.
+async fn create_key(
+    State(service): State<Arc<Service>>,
+    Recognised { caller, src }: Recognised,
+    request: Request,
+) -> Result<Response, Failure> {
+    let Caller::Operator { .. } = &caller else {
+        return Err(Code::Forbidden.into());
+    };
+    let body: CommandsRequest = read_body(&service, request).await?;
+    let [envelope] = body.commands.as_slice() else {
+        return Err(Code::BadRequest.into());
+    };
+    // What it says counts when its signatures have been verified, which `order` does.
+    match unverified(envelope).map(|command| command.order) {
+        Some(Order::CreateKey(_) | Order::ImportKey(_)) => {
+            order(&service, &caller, src, envelope).await
+        }
+        _ => Err(Code::BadRequest.into()),
+    }
+}
+
+fn unverified(envelope: &Octets) -> Option<Command> {
+    let envelope = dsse::Unverified::parse(&envelope.0).ok()?;
+    serde_json::from_slice(envelope.unverified_payload()).ok()
+}
+
 async fn take_commands(
     State(service): State<Arc<Service>>,
     Recognised { caller, src }: Recognised,
@@ -366,11 +406,8 @@ async fn take_commands(
 
 /// Returns what this holder knows to be needed until a command is in force.
 fn needs(service: &Service, envelope: &Octets) -> Vec<Vec<Need>> {
-    let command = dsse::Unverified::parse(&envelope.0)
-        .ok()
-        .and_then(|envelope| serde_json::from_slice::<Command>(envelope.unverified_payload()).ok());
     // It has been applied, so its signatures hold; and a lie about it would only make it wait longer.
-    command.map_or_else(Vec::new, |command| {
+    unverified(envelope).map_or_else(Vec::new, |command| {
         let requirement = service
             .writer
             .state()

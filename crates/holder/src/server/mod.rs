@@ -15,6 +15,7 @@ pub mod http;
 mod listener;
 pub mod metrics;
 pub mod quota;
+pub mod registrations;
 pub mod release;
 pub mod rollback;
 pub mod routes;

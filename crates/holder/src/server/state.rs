@@ -13,7 +13,7 @@ use sealift_policy::{Engine, KeyFacts, KeyState, Role};
 use sealift_threshold::{GroupKey, KeyShare};
 
 use super::commands::{Checked, Content};
-use super::store::{Pin, StoredCommand};
+use super::store::{Pin, Registration, StoredCommand};
 use crate::command::{Admission, Command, Family, KeyPlan, Order};
 use crate::descriptor::Administrator;
 use crate::keys::PublicKey;
@@ -196,12 +196,16 @@ pub struct State {
     ever_admins: BTreeSet<(String, PublicKey)>,
     nodes: BTreeMap<String, Node>,
     pins: HashMap<String, PublicKey>,
+    /// Repositories by key and digest (hex) of an unlabelled wrap.
+    registrations: Arc<Registrations>,
     keys: BTreeMap<String, Key>,
     policy: Option<Arc<PolicyInForce>>,
     commands: Vec<Arc<StoredCommand>>,
     known: HashMap<[u8; 32], u64>,
     envelopes: HashSet<[u8; 32]>,
 }
+
+type Registrations = BTreeMap<String, HashMap<String, Arc<str>>>;
 
 /// Commands of one register replace each other.
 ///
@@ -262,6 +266,7 @@ impl State {
             registers: HashMap::new(),
             nodes: BTreeMap::new(),
             pins: HashMap::new(),
+            registrations: Arc::default(),
             keys: BTreeMap::new(),
             policy: None,
             commands: Vec::new(),
@@ -301,6 +306,17 @@ impl State {
     /// Returns the key that the node enrolled with.
     pub fn pin(&self, node: &str) -> Option<&PublicKey> {
         self.pins.get(node)
+    }
+
+    /// Returns the repository that an unlabelled wrap is registered for; `wrap` is its digest in hex.
+    pub fn registration(&self, key_id: &str, wrap: &str) -> Option<&str> {
+        let repo = self.registrations.get(key_id)?.get(wrap)?;
+        Some(repo)
+    }
+
+    /// Returns how many wraps of a key are registered.
+    pub(super) fn registrations(&self, key_id: &str) -> usize {
+        self.registrations.get(key_id).map_or(0, HashMap::len)
     }
 
     /// Returns the keys by id.
@@ -546,6 +562,16 @@ impl State {
             self.pins.insert(pin.node.clone(), key);
             true
         })
+    }
+
+    pub(super) fn set_registration(&mut self, registration: &Registration) {
+        Arc::make_mut(&mut self.registrations)
+            .entry(registration.key_id.clone())
+            .or_default()
+            .insert(
+                hex::encode(registration.wrap),
+                registration.repo.as_str().into(),
+            );
     }
 
     pub(super) fn remove_pin(&mut self, node: &str) {

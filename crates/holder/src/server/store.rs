@@ -47,6 +47,8 @@ pub enum Change {
         /// Unix milliseconds.
         applied_at: u64,
     },
+    /// Ties an unlabelled wrap to a repository.
+    PutRegistration(Registration),
     /// Remembers that a wrap was released to a request.
     Answered(Answered),
     /// Forgets releases to requests made before.
@@ -172,6 +174,19 @@ pub struct Pin {
     pub enrolled_at: u64,
 }
 
+/// The repository of an unlabelled wrap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Registration {
+    /// The key.
+    pub key_id: String,
+    /// Digest of the wrap.
+    pub wrap: [u8; 32],
+    /// The repository.
+    pub repo: String,
+    /// Unix milliseconds.
+    pub registered_at: u64,
+}
+
 /// A sealed thing with its name.
 pub type Named = (String, Vec<u8>);
 
@@ -185,6 +200,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn commands(&self) -> Result<Vec<StoredCommand>, StoreError>;
     /// Reads all pins.
     fn pins(&self) -> Result<Vec<Pin>, StoreError>;
+    /// Reads all registrations of unlabelled wraps.
+    fn registrations(&self) -> Result<Vec<Registration>, StoreError>;
     /// Reads the remembered releases.
     fn answered(&self) -> Result<Vec<Answered>, StoreError>;
     /// Reads up to `limit` audit rows (JSON) after the row `since`.
@@ -399,6 +416,22 @@ impl Store for SqliteStore {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
+        let connection = self.read();
+        let mut rows = connection.prepare(
+            "SELECT key_id, wrap, repo, registered_at FROM registrations ORDER BY key_id, wrap",
+        )?;
+        let rows = rows.query_map([], |row| {
+            Ok(Registration {
+                key_id: row.get(0)?,
+                wrap: row.get(1)?,
+                repo: row.get(2)?,
+                registered_at: row.get(3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn answered(&self) -> Result<Vec<Answered>, StoreError> {
         let connection = self.read();
         let mut rows = connection
@@ -555,6 +588,15 @@ fn write(connection: &Connection, change: &Change) -> Result<(), StoreError> {
             "INSERT INTO commands (seq, digest, envelope, applied_at) VALUES (?1, ?2, ?3, ?4)",
             params![seq, digest, envelope, applied_at],
         )?,
+        Change::PutRegistration(Registration {
+            key_id,
+            wrap,
+            repo,
+            registered_at,
+        }) => run(
+            "INSERT INTO registrations (key_id, wrap, repo, registered_at) VALUES (?1, ?2, ?3, ?4)",
+            params![key_id, wrap, repo, registered_at],
+        )?,
         Change::Answered(answered) => run(
             "INSERT INTO answered (request_hash, wrap_digest, issued_at, answered_at) VALUES (?1, ?2, ?3, ?4)",
             params![
@@ -608,7 +650,7 @@ fn write(connection: &Connection, change: &Change) -> Result<(), StoreError> {
 
 /// `slft`.
 const APPLICATION_ID: i64 = 0x736c_6674;
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 const SCHEMA: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -628,6 +670,10 @@ CREATE TABLE shares (
 CREATE TABLE candidates (
     key_id TEXT NOT NULL, epoch INTEGER NOT NULL, generation INTEGER NOT NULL, ceremony TEXT NOT NULL,
     blob BLOB NOT NULL, PRIMARY KEY (key_id, epoch, generation, ceremony)
+) STRICT;
+CREATE TABLE registrations (
+    key_id TEXT NOT NULL, wrap BLOB NOT NULL, repo TEXT NOT NULL, registered_at INTEGER NOT NULL,
+    PRIMARY KEY (key_id, wrap)
 ) STRICT;
 CREATE TABLE pins (node TEXT PRIMARY KEY, spki BLOB NOT NULL, enrolled_at INTEGER NOT NULL) STRICT;
 ";

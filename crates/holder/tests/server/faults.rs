@@ -14,7 +14,7 @@ use sealift_holder::server::release::release;
 use sealift_holder::server::rollback::RESTORED;
 use sealift_holder::server::state::Applied;
 use sealift_holder::server::store::{
-    Answered, Change, Named, Pin, ShareId, Store, StoreError, StoredCommand,
+    Answered, Change, Named, Pin, Registration, ShareId, Store, StoreError, StoredCommand,
 };
 use sealift_holder::server::{Running, Server, audit};
 use sealift_holder::wire::{
@@ -77,6 +77,9 @@ impl Store for Faulty {
     }
     fn audit_len(&self) -> Result<u64, StoreError> {
         self.inner.audit_len()
+    }
+    fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
+        self.inner.registrations()
     }
     fn segments(&self) -> Result<Vec<[u8; 32]>, StoreError> {
         self.inner.segments()

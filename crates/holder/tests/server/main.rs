@@ -20,6 +20,8 @@ mod oracle;
 #[cfg(test)]
 mod readers;
 #[cfg(test)]
+mod registrations;
+#[cfg(test)]
 mod release;
 #[cfg(test)]
 mod rig;

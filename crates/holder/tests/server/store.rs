@@ -193,7 +193,7 @@ fn only_an_empty_place_becomes_a_store_and_only_a_store_is_opened() {
     drop(SqliteStore::create(&path).unwrap());
     assert!(matches!(
         SqliteStore::create(&path),
-        Err(StoreError::Foreign { version: 1, .. })
+        Err(StoreError::Foreign { version: 2, .. })
     ));
     let other = dir.path().join("other.sqlite");
     sqlite(&other).execute_batch("CREATE TABLE t (x)").unwrap();
