@@ -63,6 +63,19 @@ fn a_sealed_image_opens_until_the_node_is_revoked() {
     opens(&deployment, "sealed", "default");
     seal(&deployment, "stock", "stock");
     opens(&deployment, "stock", "stock");
+    // What a stock tool sealed gets a repository from somebody who may use it, at all holders, once.
+    let carol = deployment.path("carol.pem");
+    let register = |repo: &str| {
+        let what = ["key", "register", "stock", "oci:stock:v1", "--json"];
+        let who = ["--repo", repo, "--as", carol.to_str().unwrap()];
+        deployment.as_node(&[&what[..], &who].concat())
+    };
+    let registered = register("registry.example/app").json();
+    assert_eq!(registered["holders"].as_array().unwrap().len(), 3);
+    assert_ne!(registered["wraps"].as_array().unwrap().len(), 0);
+    assert_eq!(register("registry.example/app").json(), registered);
+    assert_eq!(register("registry.example/other").code, 6);
+    opens(&deployment, "stock", "stock");
 
     let revoked = deployment
         .as_admin(&["node", "revoke", "dev-1", "--reason", "stolen", "--json"])

@@ -2,7 +2,7 @@
 //!
 //! A command is checked twice: signatures before it is handed to the writer ([`check`]), approvals by the operators of
 //! that very moment when it is applied ([`apply`]). Whether it came from an operator or from a peer makes no
-//! difference to what it must prove; what is in force elsewhere proves itself by that ([`adopt`]).
+//! difference to what it must prove; what is in force elsewhere proves itself by that (`adopt`).
 //!
 //! Three guards are for the holder that an operator asks, and for no other (`fits_state`, and policy): they look at a
 //! clock, at a policy or at keys that a peer may not have heard of yet, and a peer that refused for want of them what is in
@@ -177,6 +177,11 @@ fn apply_by(
     let command = &checked.command;
     let (event, decision, reason) = match &result {
         Ok(Applied::Known) => return result,
+        Ok(Applied::Applied { instead_of: None }) if judge == Judge::Ever => (
+            "command",
+            "allow",
+            format!("in force at other holders: {}", command.reason),
+        ),
         Ok(Applied::Applied { instead_of: None }) => ("command", "allow", command.reason.clone()),
         Ok(Applied::Applied {
             instead_of: Some(other),

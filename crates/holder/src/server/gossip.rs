@@ -22,7 +22,8 @@
 //! made somebody an administrator is kept even where a newer one of its register came first.
 //!
 //! Fewer than `t` dishonest holders gain nothing by the second rule but what they can do anyhow: with the key of a removed
-//! administrator and a threshold near `n`, revoke a node or close a key.
+//! administrator and a threshold near `n`, revoke a node or close a key. Therefore a policy, a role, a deletion or a lower
+//! minimum epoch is taken by it from `t` peers at least, even where fewer put it in force.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
@@ -43,6 +44,7 @@ use super::state::{Applied, Requirement, State};
 use super::store::Change;
 use super::{Service, stopped};
 use crate::Clock;
+use crate::command::Command;
 use crate::octets::Octets;
 use crate::statement::HolderDescriptor;
 use crate::tls::{self, Credential};
@@ -298,8 +300,8 @@ impl Witnesses {
         }
         let applied = self.0.entry(checked.digest).or_default();
         applied.insert(peer.to_owned());
-        let crate::command::Command { subject, order, .. } = &checked.command;
-        let proven = state.proof_of_force(subject, order).is_met(applied);
+        let Command { subject, order, .. } = &checked.command;
+        let proven = state.is_in_force(subject, order, applied);
         if proven {
             self.0.remove(&checked.digest);
         }

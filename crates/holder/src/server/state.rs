@@ -583,16 +583,23 @@ impl State {
         self.requirement_of(subject, order.is_restrictive())
     }
 
-    /// Returns at whom a command must be applied before it is believed to be in force against the roles of this moment.
+    /// Returns whether a command is believed to be in force, against the roles of this moment, when these have applied it.
     ///
-    /// Where less than t holders are enough to put an order in force, only what takes one node or one key away is believed
+    /// Where fewer than t holders are enough to put an order in force, only what takes one node or one key away is believed
     /// of so few: a lie about it denies service, which they can do anyhow.
-    pub(super) fn proof_of_force(&self, subject: &str, order: &Order) -> Requirement {
-        let takes_one_away = matches!(
-            order,
-            Order::RevokeNode {} | Order::DisableKey {} | Order::SetMinEpoch { .. }
-        );
-        self.requirement_of(subject, takes_one_away)
+    pub(super) fn is_in_force(
+        &self,
+        subject: &str,
+        order: &Order,
+        applied: &BTreeSet<String>,
+    ) -> bool {
+        let takes_one_away = match order {
+            Order::RevokeNode {} | Order::DisableKey {} => true,
+            Order::SetMinEpoch { .. } => self.needed_approvals(subject, order) == 1,
+            _ => false,
+        };
+        let by = |restrictive| self.requirement_of(subject, restrictive).is_met(applied);
+        by(order.is_restrictive()) && (takes_one_away || by(false))
     }
 
     fn requirement_of(&self, subject: &str, restrictive: bool) -> Requirement {

@@ -494,6 +494,54 @@ async fn without_a_quorum_a_revocation_is_pending_and_in_force_here() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_peers_have_in_force_is_taken_from_a_removed_administrator() {
+    let rig = Rig::new(3, 2);
+    let group = rig.deal("default", false);
+    let late = "node:late";
+    let admit = rig.command_by(
+        late,
+        1,
+        Order::AdmitNode(rig.admission()),
+        &[&rig.alice.key],
+    );
+    let (spki, role) = (rig.alice.key.spki().into(), None);
+    let removal = rig.command("operator:alice", 1, Order::Role { spki, role });
+    // Nobody hears of the others at first.
+    for (at, envelope) in [&removal, &admit, &admit].into_iter().enumerate() {
+        let running = rig.start(at, &group).await;
+        let writer = &running.service().writer;
+        assert_eq!(rig.apply(writer, envelope, at).await, APPLIED);
+        running.shutdown().await;
+    }
+    let mut all = Vec::new();
+    for at in 0..3 {
+        let mut config = rig.config(at, rig.open_store(at));
+        config.links = None;
+        all.push(Server::start(config).await.unwrap());
+    }
+    for running in &all {
+        let mut changes = running.service().writer.changes();
+        let is_level = || {
+            let state = running.service().writer.state();
+            state.nodes().contains_key("late") && !state.operators().contains_key("alice")
+        };
+        while !is_level() {
+            changes.changed().await.unwrap();
+        }
+    }
+    for running in all {
+        running.shutdown().await;
+    }
+    // What was taken verifies again.
+    let again = Server::start(rig.config(0, rig.open_store(0)))
+        .await
+        .unwrap();
+    let state = again.service().writer.state();
+    assert!(state.nodes().contains_key("late"));
+    again.shutdown().await;
+}
+
 /// A way on which commands go out and none come in.
 #[derive(Debug)]
 struct Outward(HttpLink);

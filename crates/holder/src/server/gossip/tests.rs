@@ -7,7 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::{Admission, Command, Order};
+use crate::command::{Admission, Order};
 use crate::deployment::DeploymentId;
 use crate::descriptor::{self, Administrator};
 use crate::keys::SigningKey;
