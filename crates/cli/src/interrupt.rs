@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use sealift_image::{ImageError, SourceCheck};
-use sealift_oci::Descriptor;
+use sealift_oci::{Descriptor, Reference};
 use sealift_registry::{BlobReader, Error, RawManifest, Source};
 
 use crate::console::Console;
@@ -108,10 +108,14 @@ impl Source for Watched {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        self.blob_from(descriptor, 0)
+    }
+
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
         self.interrupt.check()?;
         let reader = match self.check {
-            SourceCheck::Verify => self.inner.blob(descriptor)?,
-            SourceCheck::Trust => self.inner.blob(descriptor)?.trusting(),
+            SourceCheck::Verify => self.inner.blob_from(descriptor, offset)?,
+            SourceCheck::Trust => self.inner.blob_from(descriptor, offset)?.trusting(),
         };
         let place = format!("{:?}", self.inner);
         let watched = WatchedReader {
@@ -119,7 +123,16 @@ impl Source for Watched {
             interrupt: self.interrupt.clone(),
         };
         // What is inside has checked the digest, unless it was told not to.
-        Ok(BlobReader::new(Box::new(watched), descriptor, place).trusting())
+        Ok(BlobReader::rest(
+            Box::new(watched),
+            descriptor,
+            offset,
+            place,
+        ))
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        self.inner.repository()
     }
 
     fn is_local(&self) -> bool {

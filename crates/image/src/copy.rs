@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use indexmap::IndexMap;
 use sealift_oci::{Descriptor, Digest, Index, Platform};
-use sealift_registry::{RawManifest, Sink, Source};
+use sealift_registry::{Begun, BlobWriter, RawManifest, Sink, Source};
 
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
@@ -182,27 +182,45 @@ pub(crate) fn copy_blob(
         size: blob.size(),
         action,
     });
-    let mut moved = 0;
-    if !sink.has_blob(digest, blob.size())? {
-        restarting(|| {
-            let mut writer = sink.blob(Some(blob.size()))?;
-            pump(&mut source.blob(blob)?, |piece| {
-                stop.check()?;
-                writer
-                    .write_all(piece)
-                    .map_err(|error| ImageError::from_io("write a blob", error))?;
-                progress.event(Event::Advanced {
-                    digest,
-                    bytes: piece.len() as u64,
-                });
-                Ok(())
-            })?;
-            Ok(writer.commit(digest, blob.size())?)
-        })?;
-        moved = blob.size();
-    }
+    let moved = restarting(|| match sink.begin(blob, source.repository())? {
+        Begun::Present => Ok(0),
+        Begun::Missing(writer) => write_rest(source, writer, blob, progress, stop),
+    })?;
     progress.event(Event::Finished { digest });
     Ok(moved)
+}
+
+/// Writes what is missing of a blob; returns how many octets that was.
+fn write_rest(
+    source: &dyn Source,
+    mut writer: BlobWriter,
+    blob: &Descriptor,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> Result<u64, ImageError> {
+    let digest = blob.digest();
+    let offset = writer.offset();
+    let advanced = |bytes| progress.event(Event::Advanced { digest, bytes });
+    if offset > 0 {
+        advanced(offset);
+    }
+    let mut reader = source.blob_from(blob, offset)?;
+    let written = pump(&mut reader, |piece| {
+        stop.check()?;
+        writer
+            .write_all(piece)
+            .map_err(|error| ImageError::from_io("write a blob", error))?;
+        advanced(piece.len() as u64);
+        Ok(())
+    });
+    if let Err(error) = written {
+        if let ImageError::Registry(error) = &error {
+            writer.give_up(error);
+        }
+        return Err(error);
+    }
+    writer.commit(digest, blob.size())?;
+    Ok(blob.size() - offset)
 }
 
 /// Begins a blob anew when the registry has forgotten an upload that cannot be continued.

@@ -229,6 +229,7 @@ impl Client {
             registry: registry.into(),
             name: reference.repository().into(),
             access,
+            mounts_from: None,
         })
     }
 

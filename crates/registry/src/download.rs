@@ -29,11 +29,12 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    /// Asks for a blob and waits until the answer begins.
+    /// Asks for a blob, or for what follows its first `offset` octets, and waits until the answer begins.
     pub(crate) async fn open(
         client: &Client,
         repository: Repository,
         descriptor: &Descriptor,
+        offset: u64,
     ) -> Result<Self, Error> {
         let digest = descriptor.digest().clone();
         let url = endpoint(&repository, &["blobs", &digest.to_string()])?;
@@ -45,7 +46,7 @@ impl Download {
             call,
             digest,
             size: descriptor.size(),
-            offset: 0,
+            offset,
             skip: 0,
             answer: None,
             attempts: client.attempts(),

@@ -37,18 +37,24 @@ pub(crate) struct Repository {
     /// Its name there.
     pub(crate) name: Box<str>,
     pub(crate) access: Access,
+    /// A repository of the same registry whose blobs are to be mounted here.
+    pub(crate) mounts_from: Option<Box<str>>,
 }
 
 impl Repository {
-    fn scope(&self) -> Scope {
-        let actions = match self.access {
-            Access::Pull => vec!["pull".to_owned()],
-            Access::PullPush => vec!["pull".to_owned(), "push".to_owned()],
+    fn scopes(&self) -> Vec<Scope> {
+        let scope = |name: &str, actions: &[&str]| Scope {
+            resource: format!("repository:{name}"),
+            actions: actions.iter().map(|&action| action.to_owned()).collect(),
         };
-        Scope {
-            resource: format!("repository:{}", self.name),
-            actions,
-        }
+        let own = match self.access {
+            Access::Pull => scope(&self.name, &["pull"]),
+            Access::PullPush => scope(&self.name, &["pull", "push"]),
+        };
+        let other = self.mounts_from.as_ref();
+        std::iter::once(own)
+            .chain(other.map(|name| scope(name, &["pull"])))
+            .collect()
     }
 }
 
@@ -78,6 +84,7 @@ struct Key {
     registry: Box<str>,
     repository: Box<str>,
     access: Access,
+    mounts_from: Option<Box<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +155,7 @@ impl Logins {
         }
         let earlier = match &slot.demand {
             Some(Demand::Bearer { scopes, .. }) => scopes.clone(),
-            _ => vec![repository.scope()],
+            _ => repository.scopes(),
         };
         slot.demand = Some(self.demand(repository, refusal, earlier)?);
         self.renew_slot(http, repository, &mut slot).await
@@ -183,6 +190,7 @@ impl Logins {
             registry: repository.registry.clone(),
             repository: repository.name.clone(),
             access: repository.access,
+            mounts_from: repository.mounts_from.clone(),
         };
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(key).or_default())

@@ -15,7 +15,7 @@ use crate::download::Download;
 use crate::error::{Error, Mismatch};
 use crate::login::Access;
 use crate::manifest::RawManifest;
-use crate::sink::{BlobWriter, Draft, Sink};
+use crate::sink::{Begun, BlobWriter, Draft, Sink};
 use crate::source::{BlobReader, Source};
 use crate::upload::Upload;
 
@@ -62,12 +62,40 @@ impl Source for Remote {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        let stream = self.stream(descriptor, 0)?;
+        Ok(BlobReader::new(stream, descriptor, self.place()))
+    }
+
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
+        if offset == 0 {
+            return Source::blob(self, descriptor);
+        }
+        let stream = self.stream(descriptor, offset)?;
+        Ok(BlobReader::rest(stream, descriptor, offset, self.place()))
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        Some(&self.reference)
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+impl Remote {
+    /// Opens what follows the first `offset` octets of a blob, unverified.
+    fn stream(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+        // No range asks for nothing.
+        if offset > 0 && offset >= descriptor.size() {
+            return Ok(Box::new(io::empty()));
+        }
         let mut download = self.runtime.block_on(async {
             let repository = self
                 .client
                 .repository(&self.reference, Access::Pull)
                 .await?;
-            Download::open(&self.client, repository, descriptor).await
+            Download::open(&self.client, repository, descriptor, offset).await
         })?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         // Ends when the blob does, when it fails, or when the reader is dropped.
@@ -80,16 +108,28 @@ impl Source for Remote {
                 }
             }
         });
-        let stream = Incoming {
+        Ok(Box::new(Incoming {
             receiver,
             chunk: Bytes::new(),
             ended: false,
-        };
-        Ok(BlobReader::new(Box::new(stream), descriptor, self.place()))
+        }))
     }
 
-    fn is_local(&self) -> bool {
-        false
+    fn writer(&self, upload: Upload) -> BlobWriter {
+        let (orders, inbox) = mpsc::channel(1);
+        let (gone, ended) = std::sync::mpsc::channel();
+        let failed = Arc::new(OnceLock::new());
+        self.runtime
+            .spawn(serve(upload, inbox, Arc::clone(&failed), gone));
+        BlobWriter::new(Outgoing {
+            runtime: self.runtime.clone(),
+            orders: Some(orders),
+            permit: None,
+            buffer: BytesMut::new(),
+            chunk_size: self.client.chunk_size(),
+            failed,
+            ended,
+        })
     }
 }
 
@@ -103,21 +143,35 @@ impl Sink for Remote {
         let repository = self
             .runtime
             .block_on(self.client.repository(&self.reference, Access::PullPush))?;
-        let upload = Upload::new(&self.client, repository);
-        let (orders, inbox) = mpsc::channel(1);
-        let (gone, ended) = std::sync::mpsc::channel();
-        let failed = Arc::new(OnceLock::new());
-        self.runtime
-            .spawn(serve(upload, inbox, Arc::clone(&failed), gone));
-        Ok(BlobWriter::new(Outgoing {
-            runtime: self.runtime.clone(),
-            orders: Some(orders),
-            permit: None,
-            buffer: BytesMut::new(),
-            chunk_size: self.client.chunk_size(),
-            failed,
-            ended,
-        }))
+        Ok(self.writer(Upload::new(&self.client, repository)))
+    }
+
+    fn begin(&self, descriptor: &Descriptor, from: Option<&Reference>) -> Result<Begun, Error> {
+        let (digest, size) = (descriptor.digest(), descriptor.size());
+        let from = from
+            .filter(|from| from.registry() == self.reference.registry())
+            .map(Reference::repository)
+            .filter(|from| *from != self.reference.repository());
+        let upload = self.runtime.block_on(async {
+            let repository = self
+                .client
+                .repository(&self.reference, Access::PullPush)
+                .await?;
+            if self.client.holds(&repository, digest, Some(size)).await? {
+                return Ok(None);
+            }
+            let mut upload = Upload::new(&self.client, repository);
+            if let Some(from) = from
+                && upload.mount(from, digest).await
+            {
+                return Ok(None);
+            }
+            Ok(Some(upload))
+        })?;
+        Ok(match upload {
+            None => Begun::Present,
+            Some(upload) => Begun::Missing(self.writer(upload)),
+        })
     }
 
     fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {

@@ -2,11 +2,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
-use sealift_oci::{Descriptor, Digest};
+use sealift_oci::{Descriptor, Digest, Reference};
 
 use crate::error::Error;
 use crate::manifest::RawManifest;
-use crate::source::BlobReader;
+use crate::source::Source;
 
 /// Where an image is written to. Blocking: never call it on an async worker.
 ///
@@ -25,6 +25,20 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Any [`Error`]
     fn blob(&self, size: Option<u64>) -> Result<BlobWriter, Error>;
 
+    /// Begins a blob that is known beforehand, without moving what need not be moved.
+    ///
+    /// `from` is a repository that holds the blob: a registry that has it too may show it here at once.
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn begin(&self, descriptor: &Descriptor, from: Option<&Reference>) -> Result<Begun, Error> {
+        let _ = from;
+        if self.has_blob(descriptor.digest(), descriptor.size())? {
+            return Ok(Begun::Present);
+        }
+        self.blob(Some(descriptor.size())).map(Begun::Missing)
+    }
+
     /// Stores a manifest or index under its digest.
     ///
     /// # Errors
@@ -39,21 +53,15 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// Copies a blob unchanged, unless it is there already; returns whether it had to be moved.
     ///
-    /// `open` may be called again, to begin anew what cannot be continued.
-    ///
     /// # Errors
     /// Any [`Error`]
-    fn copy_blob(
-        &self,
-        descriptor: &Descriptor,
-        open: &mut dyn FnMut() -> Result<BlobReader, Error>,
-    ) -> Result<bool, Error> {
-        if self.has_blob(descriptor.digest(), descriptor.size())? {
-            return Ok(false);
-        }
+    fn copy_blob(&self, descriptor: &Descriptor, source: &dyn Source) -> Result<bool, Error> {
         let mut starts = 1;
         loop {
-            match copy_once(self, descriptor, open()?) {
+            let Begun::Missing(writer) = self.begin(descriptor, source.repository())? else {
+                return Ok(false);
+            };
+            match copy_once(descriptor, source, writer) {
                 Err(error) if error.is_lost_upload() && starts < MAX_STARTS => starts += 1,
                 outcome => return outcome.map(|()| true),
             }
@@ -61,21 +69,37 @@ pub trait Sink: fmt::Debug + Send + Sync {
     }
 }
 
-fn copy_once<S: Sink + ?Sized>(
-    sink: &S,
+fn copy_once(
     descriptor: &Descriptor,
-    mut reader: BlobReader,
+    source: &dyn Source,
+    mut writer: BlobWriter,
 ) -> Result<(), Error> {
-    let mut writer = sink.blob(Some(descriptor.size()))?;
-    let place = Path::new("blob");
-    io::copy(&mut reader, &mut writer).map_err(|error| Error::from_io(error, "copy", place))?;
-    writer.commit(descriptor.digest(), descriptor.size())
+    let mut reader = source.blob_from(descriptor, writer.offset())?;
+    match io::copy(&mut reader, &mut writer) {
+        Ok(_) => writer.commit(descriptor.digest(), descriptor.size()),
+        Err(error) => {
+            let error = Error::from_io(error, "copy", Path::new("blob"));
+            writer.give_up(&error);
+            Err(error)
+        }
+    }
 }
 
 /// How often a blob is begun whose upload the registry forgets.
 const MAX_STARTS: u32 = 3;
 
-/// A blob in the making. Dropping it without [`commit`](Self::commit) leaves nothing behind.
+/// What a sink makes of a blob that is known beforehand.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is there.
+    Present,
+    /// It must be written, from [`BlobWriter::offset`] on.
+    Missing(BlobWriter),
+}
+
+/// A blob in the making. Dropping it without [`commit`](Self::commit) leaves no blob behind.
+///
+/// What was written of a blob that [`Sink::begin`] knew is kept for the next attempt, where the sink can.
 ///
 /// An error is sticky; it wraps an [`Error`], see [`Error::of_io`].
 pub struct BlobWriter(Box<dyn Draft>);
@@ -83,6 +107,18 @@ pub struct BlobWriter(Box<dyn Draft>);
 impl BlobWriter {
     pub(crate) fn new(draft: impl Draft + 'static) -> Self {
         Self(Box::new(draft))
+    }
+
+    /// Returns how many octets an earlier attempt has left; what is written continues there.
+    pub fn offset(&self) -> u64 {
+        self.0.offset()
+    }
+
+    /// Ends the attempt. After a [`Error::Mismatch`] nothing is kept of it: what was read is not the blob.
+    pub fn give_up(self, error: &Error) {
+        if let Error::Mismatch { .. } = error {
+            self.0.forget();
+        }
     }
 
     /// Ends the blob and stores it under its digest, if it is the one.
@@ -116,4 +152,12 @@ impl fmt::Debug for BlobWriter {
 pub(crate) trait Draft: Send {
     fn append(&mut self, octets: &[u8]) -> Result<(), Error>;
     fn commit(self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error>;
+
+    /// Returns how many octets are there before the first is appended.
+    fn offset(&self) -> u64 {
+        0
+    }
+
+    /// Keeps nothing for a later attempt.
+    fn forget(self: Box<Self>) {}
 }

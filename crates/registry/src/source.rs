@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io::{self, Read};
 
-use sealift_oci::{Descriptor, Digest, Hasher};
+use sealift_oci::{Descriptor, Digest, Hasher, Reference};
 
 use crate::error::{Error, Mismatch};
 use crate::manifest::RawManifest;
@@ -25,6 +25,24 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any [`Error`]; a blob that is known to be absent or of another size is refused here, not on the first read.
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error>;
+
+    /// Opens a blob whose first `offset` octets the caller has.
+    ///
+    /// Where they need not be read again only the length is verified: whoever has the octets before `offset` must check
+    /// the digest of the whole, as every [`Sink`](crate::Sink) does.
+    ///
+    /// # Errors
+    /// As [`blob`](Self::blob)
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
+        let mut reader = self.blob(descriptor)?;
+        reader.skip(offset)?;
+        Ok(reader)
+    }
+
+    /// Returns the repository at a registry from which blobs come, if there is one.
+    fn repository(&self) -> Option<&Reference> {
+        None
+    }
 
     /// Returns whether everything comes from this machine's disk.
     fn is_local(&self) -> bool;
@@ -70,6 +88,20 @@ impl BlobReader {
         }
     }
 
+    /// Reads what follows the first `offset` octets of a blob out of `inner`. Only the length is checked.
+    pub fn rest(
+        inner: Box<dyn Read + Send>,
+        descriptor: &Descriptor,
+        offset: u64,
+        place: impl Into<Box<str>>,
+    ) -> Self {
+        Self {
+            read: offset.min(descriptor.size()),
+            check: Check::SizeOnly,
+            ..Self::new(inner, descriptor, place)
+        }
+    }
+
     /// Leaves the digest unchecked, for a source that the caller vouches for. The size is still checked.
     ///
     /// Works only before the first octet is read.
@@ -84,6 +116,13 @@ impl BlobReader {
     /// Returns the length the blob must have.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Reads the first `offset` octets for their part in the digest.
+    fn skip(&mut self, offset: u64) -> Result<(), Error> {
+        io::copy(&mut self.take(offset), &mut io::sink())
+            .map(drop)
+            .map_err(|error| Error::from_io(error, "read", self.place.as_ref().as_ref()))
     }
 
     fn fill(&mut self, buf: &mut [u8]) -> Result<usize, Error> {

@@ -17,13 +17,15 @@ use crate::login::Repository;
 /// One upload. Dropping it leaves the session open at the registry; [`cancel`](Self::cancel) closes it.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    client: Client,
-    repository: Repository,
+    pub(crate) client: Client,
+    pub(crate) repository: Repository,
     session: Option<Session>,
     /// Octets that the registry has not acknowledged.
     pending: Bytes,
     /// Octets that it has.
     acknowledged: u64,
+    /// Whether octets go in chunks.
+    in_chunks: bool,
     /// Most octets of one request; shrinks if the registry says so.
     piece: usize,
 }
@@ -43,6 +45,7 @@ impl Upload {
             session: None,
             pending: Bytes::new(),
             acknowledged: 0,
+            in_chunks: false,
             piece: client.chunk_size(),
         }
     }
@@ -50,6 +53,7 @@ impl Upload {
     /// Sends octets, as far as the registry accepts chunks of that size.
     pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.hold(chunk);
+        self.in_chunks = true;
         let min_chunk = match &self.session {
             Some(session) => session.min_chunk,
             None => self.start().await?,
@@ -75,7 +79,7 @@ impl Upload {
                 },
             ));
         }
-        if self.session.is_none() && self.monolithic(digest).await? {
+        if !self.in_chunks && self.monolithic(digest).await? {
             return Ok(());
         }
         if self.session.is_none() {
@@ -106,9 +110,7 @@ impl Upload {
 
     /// Opens a session; returns the least size of its chunks.
     async fn start(&mut self) -> Result<usize, Error> {
-        let mut url = endpoint(&self.repository, &["blobs", "uploads"])?;
-        url.set_path(&format!("{}/", url.path()));
-        let call = Call::new(Method::POST, url).body(Bytes::new());
+        let call = Call::new(Method::POST, self.uploads()?).body(Bytes::new());
         let mut answer = self.client.call(&self.repository, &call).await?;
         if answer.status() != 202 {
             let what = format!("repository `{}`", self.repository.name);
@@ -117,6 +119,18 @@ impl Upload {
                 .refusal(&self.repository, &call, &mut answer, &what)
                 .await);
         }
+        self.adopt(&call, &answer)
+    }
+
+    /// Returns where sessions are opened.
+    pub(crate) fn uploads(&self) -> Result<Url, Error> {
+        let mut url = endpoint(&self.repository, &["blobs", "uploads"])?;
+        url.set_path(&format!("{}/", url.path()));
+        Ok(url)
+    }
+
+    /// Goes on with the session that an answer offers; returns the least size of its chunks.
+    pub(crate) fn adopt(&mut self, call: &Call, answer: &Answer) -> Result<usize, Error> {
         let min_chunk = match answer.header("oci-chunk-min-length") {
             None => 0,
             Some(text) => match text.trim().parse::<usize>() {
@@ -129,7 +143,7 @@ impl Upload {
                 }
             },
         };
-        let location = self.location(&answer)?.ok_or_else(|| {
+        let location = self.location(answer)?.ok_or_else(|| {
             Error::malformed(format!("answer to {}", call.name()), "it has no `Location`")
         })?;
         self.session = Some(Session {
@@ -141,7 +155,6 @@ impl Upload {
 
     /// Sends everything in one request. `false`: the registry wants smaller ones.
     async fn monolithic(&mut self, digest: &Digest) -> Result<bool, Error> {
-        self.start().await?;
         match self.close(digest, self.pending.clone()).await? {
             Closed::Done => Ok(true),
             Closed::TooLarge => {

@@ -9,7 +9,7 @@ use sealift_registry::{Credential, Error, Options, Secret, Tls, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 
-use crate::lab::{copy, options, sink, source, write};
+use crate::lab::{Unread, copy, options, sink, source, write};
 
 /// A docker-registry below a scratch folder; dropping it stops it.
 struct Peer {
@@ -170,6 +170,16 @@ fn an_image_goes_through_tokens() {
     };
     there_and_back(&peer, with_login(), "priv/app:v1").unwrap();
     there_and_back(&peer, with_login(), "pub/app:v1").unwrap();
+    // Between its repositories nothing moves.
+    let transport = Transport::new(with_login()).unwrap();
+    for (from, to) in [("priv/app", "pub/other"), ("pub/app", "priv/other")] {
+        let from = Unread(source(&transport, &peer.reference(&format!("{from}:v1"))));
+        let digest = copy(
+            &from,
+            &*sink(&transport, &peer.reference(&format!("{to}:v1"))),
+        );
+        assert_eq!(digest.unwrap().to_string(), image().digest());
+    }
     // Everybody may pull what is public, and nobody what is not.
     let nobody = Transport::new(options()).unwrap();
     let root = source(&nobody, &peer.reference("pub/app:v1"))

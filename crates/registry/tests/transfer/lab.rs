@@ -2,8 +2,10 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use sealift_oci::{Descriptor, Digest, Document};
-use sealift_registry::{Error, Options, RawManifest, RetryPolicy, Sink, Source, Transport};
+use sealift_oci::{Descriptor, Digest, Document, Reference};
+use sealift_registry::{
+    BlobReader, Error, Options, RawManifest, RetryPolicy, Sink, Source, Transport,
+};
 
 /// Options that do not keep a test waiting.
 pub(crate) fn options() -> Options {
@@ -56,7 +58,7 @@ fn copy_below(source: &dyn Source, sink: &dyn Sink, manifest: &RawManifest) -> R
         }
         Document::Manifest(image) => {
             for blob in image.layers().iter().chain([image.config()]) {
-                sink.copy_blob(blob, &mut || source.blob(blob))?;
+                sink.copy_blob(blob, source)?;
             }
         }
     }
@@ -94,4 +96,32 @@ pub(crate) fn told(error: &Error, host: &str) -> String {
         cause = error.source();
     }
     text.replace(host, "HOST")
+}
+
+/// A source whose blobs nobody may read.
+#[derive(Debug)]
+pub(crate) struct Unread(pub(crate) Box<dyn Source>);
+
+impl Source for Unread {
+    fn root(&self) -> Result<RawManifest, Error> {
+        self.0.root()
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
+        self.0.manifest(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        Err(Error::Unsupported {
+            what: format!("{} was read", descriptor.digest()).into(),
+        })
+    }
+
+    fn repository(&self) -> Option<&Reference> {
+        self.0.repository()
+    }
+
+    fn is_local(&self) -> bool {
+        self.0.is_local()
+    }
 }

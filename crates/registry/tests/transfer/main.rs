@@ -5,5 +5,6 @@ mod docker_registry;
 mod lab;
 mod local;
 mod login;
+mod mount;
 mod pull;
 mod push;

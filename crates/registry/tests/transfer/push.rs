@@ -175,7 +175,7 @@ fn a_copy_begins_anew_when_its_upload_is_lost() {
             registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ForgetUpload).after(2));
         }
         let sink = sink(&transport, &reference(&registry));
-        let outcome = sink.copy_blob(&blob, &mut || from.blob(&blob));
+        let outcome = sink.copy_blob(&blob, &*from);
         assert_eq!(outcome.is_ok(), expected, "{times}");
         assert_eq!(
             registry
@@ -382,7 +382,9 @@ fn a_blob_that_is_there_is_not_sent() {
     let sink = sink(&transport, &reference(&registry));
     let known = descriptor(b"known");
     assert!(sink.has_blob(known.digest(), known.size()).unwrap());
-    assert!(!sink.copy_blob(&known, &mut || panic!("opened")).unwrap());
+    let from = source(&transport, &reference(&registry));
+    assert!(!sink.copy_blob(&known, &*from).unwrap());
+    assert_eq!(registry.count(Operation::GetBlob), 0);
     let unknown = descriptor(b"unknown");
     assert!(!sink.has_blob(unknown.digest(), unknown.size()).unwrap());
     let error = sink.has_blob(known.digest(), 4).unwrap_err();
