@@ -58,6 +58,7 @@ pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Tr
         proxies: proxies(),
         plain_http: args.plain_http,
         retry,
+        journal: cache().map(|cache| cache.join("sealift/uploads")),
         ..Options::default()
     };
     Ok(Transport::new(options)?)
@@ -73,11 +74,31 @@ impl Login {
 fn environment() -> Environment {
     let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
     Environment {
-        home: env::var_os(home)
-            .filter(|home| !home.is_empty())
-            .map(PathBuf::from),
+        home: folder(home),
         variables: env::vars_os().collect(),
     }
+}
+
+/// The user's folder for what can be done without.
+fn cache() -> Option<PathBuf> {
+    if cfg!(windows) {
+        return folder("LOCALAPPDATA");
+    }
+    let below_home = if cfg!(target_os = "macos") {
+        "Library/Caches"
+    } else {
+        ".cache"
+    };
+    // A relative one is to be ignored (XDG base directory specification).
+    folder("XDG_CACHE_HOME")
+        .filter(|folder| folder.is_absolute())
+        .or_else(|| Some(folder("HOME")?.join(below_home)))
+}
+
+fn folder(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The proxies that every program of its kind reads. `HTTP_PROXY` in capitals is not among them: where a web server

@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sealift_oci::Digest;
+use sealift_oci::{Descriptor, Digest, Reference};
 use tempfile::NamedTempFile;
 
 use crate::client::manifest_what;
@@ -14,8 +14,8 @@ use crate::image_ref::LayoutName;
 use crate::layout::{INDEX, Layout, MARKER, MARKER_CONTENT, blob_name};
 use crate::layout_index::LayoutIndex;
 use crate::manifest::RawManifest;
-use crate::sink::{BlobWriter, Draft, Sink};
-use crate::spool::{Spool, folder_of, sync_folder, temporary};
+use crate::sink::{Begun, BlobWriter, Draft, Sink};
+use crate::spool::{Spool, folder_of, remove_leftovers, sync_folder, temporary};
 
 /// An archive that an image is being written to.
 #[derive(Debug)]
@@ -88,6 +88,17 @@ impl Sink for ArchiveSink {
         }))
     }
 
+    fn begin(&self, descriptor: &Descriptor, _from: Option<&Reference>) -> Result<Begun, Error> {
+        let (digest, size) = (descriptor.digest(), descriptor.size());
+        if self.has_blob(digest, size)? {
+            return Ok(Begun::Present);
+        }
+        Ok(Begun::Missing(BlobWriter::new(BlobDraft {
+            spool: Spool::of_known(folder_of(&self.shared.path), digest, size)?,
+            shared: Arc::clone(&self.shared),
+        })))
+    }
+
     fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
         let mut spool = Spool::new(folder_of(&self.shared.path))?;
         spool.append(&manifest.bytes)?;
@@ -156,6 +167,7 @@ impl Shared {
         let mut archive = match std::mem::replace(&mut *state, State::Closed) {
             State::Open(archive) => archive,
             State::Untouched => {
+                remove_leftovers(folder_of(&self.path));
                 let mut archive = Archive {
                     builder: tar::Builder::new(temporary(folder_of(&self.path))?),
                     blobs: BTreeSet::new(),
@@ -196,6 +208,14 @@ impl Draft for BlobDraft {
 
     fn commit(self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
         self.shared.keep(self.spool, digest, size)
+    }
+
+    fn offset(&self) -> u64 {
+        self.spool.offset()
+    }
+
+    fn forget(self: Box<Self>) {
+        self.spool.discard();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client of the OCI distribution API (distribution-spec v1.1).
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::answer::Complaint;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, may_speak_no_tls};
+use crate::journal::Journal;
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
@@ -38,6 +40,8 @@ pub struct Options {
     pub manifest_limit: usize,
     /// Octets per request of an upload whose digest is not known yet; as many are kept in memory to be sent again.
     pub chunk_size: usize,
+    /// Folder in which uploads are recorded while they are under way, so that another process can continue them.
+    pub journal: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -52,6 +56,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(60),
             manifest_limit: MAX_DOCUMENT_LEN,
             chunk_size: 16 * 1024 * 1024,
+            journal: None,
         }
     }
 }
@@ -72,6 +77,7 @@ struct Inner {
     retry: RetryPolicy,
     manifest_limit: usize,
     chunk_size: usize,
+    journal: Option<Journal>,
 }
 
 impl Client {
@@ -96,6 +102,7 @@ impl Client {
             retry: options.retry,
             manifest_limit: options.manifest_limit,
             chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
+            journal: options.journal.map(Journal::new),
         })))
     }
 
@@ -358,6 +365,10 @@ impl Client {
                 },
             },
         }
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.0.journal.as_ref()
     }
 
     pub(crate) fn chunk_size(&self) -> usize {

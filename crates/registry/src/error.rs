@@ -79,6 +79,15 @@ pub enum Error {
         what: Box<str>,
     },
 
+    /// What an earlier process had written of a blob was not its beginning. It is gone: write the blob from its start.
+    #[error("what an earlier run left of {what} at {place} was damaged")]
+    DamagedLeftover {
+        /// Which blob.
+        what: Box<str>,
+        /// The folder.
+        place: Box<str>,
+    },
+
     /// A local file could not be read or written.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -111,10 +120,12 @@ impl Error {
         }
     }
 
-    /// Returns whether a registry forgot an upload, so that the blob must be written again from its start.
+    /// Returns whether what was written of a blob is lost, so that it must be written again from its start: a registry
+    /// forgot an upload, or what an earlier process left was damaged.
     pub fn is_lost_upload(&self) -> bool {
         let lost = |failure: &Failure| matches!(failure, Failure::UploadLost { .. });
-        matches!(self, Self::Network { failure, .. } if lost(failure))
+        matches!(self, Self::DamagedLeftover { .. })
+            || matches!(self, Self::Network { failure, .. } if lost(failure))
     }
 
     /// Returns the error that a [`BlobReader`](crate::BlobReader) or [`BlobWriter`](crate::BlobWriter) reported as an I/O error.
@@ -127,7 +138,9 @@ impl Error {
         let kind = match &self {
             Self::NotFound { .. } => io::ErrorKind::NotFound,
             Self::Unauthorized { .. } | Self::Denied { .. } => io::ErrorKind::PermissionDenied,
-            Self::Mismatch { .. } | Self::Malformed { .. } => io::ErrorKind::InvalidData,
+            Self::Mismatch { .. } | Self::Malformed { .. } | Self::DamagedLeftover { .. } => {
+                io::ErrorKind::InvalidData
+            }
             Self::Unsupported { .. } => io::ErrorKind::Unsupported,
             Self::Network { .. } => io::ErrorKind::Other,
             Self::Io { source, .. } => source.kind(),

@@ -9,9 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use sealift_oci::{Digest, Hasher};
+use sealift_oci::{Descriptor, Digest, Hasher, Reference};
 
 use crate::client::manifest_what;
 use crate::error::{Error, Mismatch};
@@ -19,8 +18,8 @@ use crate::image_ref::LayoutName;
 use crate::layout::{INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_LEN, blob_name, check_marker};
 use crate::layout_index::{self, LayoutIndex};
 use crate::manifest::RawManifest;
-use crate::sink::{BlobWriter, Draft, Sink};
-use crate::spool::{PARTIAL, Spool, folder_of, sync_folder, temporary};
+use crate::sink::{Begun, BlobWriter, Draft, Sink};
+use crate::spool::{PARTIAL, Spool, folder_of, remove_leftovers, sync_folder, temporary};
 
 /// A layout that an image is being written to.
 #[derive(Debug)]
@@ -85,6 +84,17 @@ impl Sink for LayoutSink {
             spool: Spool::new(&self.shared.prepare()?)?,
             shared: Arc::clone(&self.shared),
         }))
+    }
+
+    fn begin(&self, descriptor: &Descriptor, _from: Option<&Reference>) -> Result<Begun, Error> {
+        let (digest, size) = (descriptor.digest(), descriptor.size());
+        if self.has_blob(digest, size)? {
+            return Ok(Begun::Present);
+        }
+        Ok(Begun::Missing(BlobWriter::new(BlobDraft {
+            spool: Spool::of_known(&self.shared.prepare()?, digest, size)?,
+            shared: Arc::clone(&self.shared),
+        })))
     }
 
     fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
@@ -245,26 +255,6 @@ impl Shared {
     }
 }
 
-/// Removes temporary files that a writer left behind when it was killed; nobody else's, and nobody minds a failure.
-fn remove_leftovers(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let is_partial = entry.file_name().to_string_lossy().starts_with(PARTIAL);
-        let age = entry
-            .metadata()
-            .ok()
-            .and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
-        // One that is still written to is young.
-        if is_partial && age.is_some_and(|age| age > LEFTOVER_AGE) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
-
 /// Returns whether a file may stand in a directory that another writer is just making a layout, or left half made.
 fn is_ours(name: &OsStr) -> bool {
     name == "blobs" || name == LOCK || name.to_string_lossy().starts_with(PARTIAL)
@@ -290,5 +280,13 @@ impl Draft for BlobDraft {
 
     fn commit(self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
         self.shared.keep(self.spool, digest, size)
+    }
+
+    fn offset(&self) -> u64 {
+        self.spool.offset()
+    }
+
+    fn forget(self: Box<Self>) {
+        self.spool.discard();
     }
 }

@@ -116,6 +116,7 @@ impl Remote {
     }
 
     fn writer(&self, upload: Upload) -> BlobWriter {
+        let offset = upload.acknowledged;
         let (orders, inbox) = mpsc::channel(1);
         let (gone, ended) = std::sync::mpsc::channel();
         let failed = Arc::new(OnceLock::new());
@@ -126,6 +127,7 @@ impl Remote {
             orders: Some(orders),
             permit: None,
             buffer: BytesMut::new(),
+            offset,
             chunk_size: self.client.chunk_size(),
             failed,
             ended,
@@ -166,6 +168,7 @@ impl Sink for Remote {
             {
                 return Ok(None);
             }
+            upload.resume(digest, size).await;
             Ok(Some(upload))
         })?;
         Ok(match upload {
@@ -241,6 +244,8 @@ enum Order {
         size: u64,
         reply: oneshot::Sender<Result<(), Error>>,
     },
+    /// What was sent is worth nothing.
+    Forget,
 }
 
 /// The blocking end of an upload. Holds one chunk while another is under way.
@@ -250,6 +255,8 @@ struct Outgoing {
     /// Leave to fill the buffer: the chunk before it is being sent, none is queued.
     permit: Option<mpsc::OwnedPermit<Order>>,
     buffer: BytesMut,
+    /// Octets of an earlier process.
+    offset: u64,
     chunk_size: usize,
     failed: Arc<OnceLock<Error>>,
     ended: std::sync::mpsc::Receiver<()>,
@@ -327,11 +334,20 @@ impl Draft for Outgoing {
             Err(_) => Err(self.stopped()),
         }
     }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn forget(mut self: Box<Self>) {
+        // If that fails the upload has failed before, and is ended already.
+        let _ = self.order(Order::Forget);
+    }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        // Closing the channel tells the task to cancel the session; wait, or the process may end before that is sent.
+        // Closing the channel tells the task to end the session; wait, or the process may end before that is sent.
         self.permit = None;
         self.orders = None;
         let _ = self.ended.recv_timeout(CANCEL_TIMEOUT);
@@ -353,6 +369,10 @@ async fn serve(
                     break;
                 }
             }
+            Order::Forget => {
+                upload.unnote();
+                break;
+            }
             Order::Commit {
                 tail,
                 digest,
@@ -360,8 +380,8 @@ async fn serve(
                 reply,
             } => {
                 let outcome = upload.finish(tail, &digest, size).await;
-                if outcome.is_err() {
-                    cancel(&mut upload).await;
+                if let Err(error) = &outcome {
+                    leave(&mut upload, Some(error)).await;
                 }
                 let _ = reply.send(outcome);
                 return;
@@ -369,12 +389,12 @@ async fn serve(
         }
     }
     drop(inbox);
-    cancel(&mut upload).await;
+    leave(&mut upload, failed.get()).await;
     drop(gone);
 }
 
-async fn cancel(upload: &mut Upload) {
-    let _ = tokio::time::timeout(CANCEL_TIMEOUT, upload.cancel()).await;
+async fn leave(upload: &mut Upload, error: Option<&Error>) {
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, upload.leave(error)).await;
 }
 
 /// Pieces of a blob that wait for their reader.

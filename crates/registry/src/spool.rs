@@ -1,10 +1,16 @@
 //! A blob on disk before it has its name: hidden, hashed while written, gone unless it is kept.
+//!
+//! What is written of a blob whose digest is known stays when the process ends early, under a name that says whose
+//! beginning it is. The next process reads it once for the digest and goes on behind it. A lock shows which file is
+//! still written to; names are never used twice, so whoever has the lock and finds the name has the file.
 
-use std::io::{BufWriter, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sealift_oci::{Algorithm, Digest, Hasher};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::client::blob_what;
 use crate::error::{Error, Mismatch};
@@ -16,6 +22,10 @@ pub(crate) struct Spool {
     folder: PathBuf,
     hasher: Hasher,
     written: u64,
+    /// Octets that an earlier process wrote.
+    found: u64,
+    /// Whether a later process can go on with it.
+    stays: bool,
     failed: Option<Error>,
 }
 
@@ -27,13 +37,81 @@ impl Spool {
             folder: folder.to_owned(),
             hasher: Hasher::new(Algorithm::Sha256),
             written: 0,
+            found: 0,
+            stays: false,
             failed: None,
         })
+    }
+
+    /// Goes on with what an earlier process left of a blob, or creates an empty file that a later one can go on with.
+    pub(crate) fn of_known(folder: &Path, digest: &Digest, size: u64) -> Result<Self, Error> {
+        let prefix = format!("{PARTIAL}{}-{}-", digest.algorithm(), digest.hex());
+        for (path, len) in leftovers(folder, &prefix) {
+            if let Some(spool) = Self::found(folder, &path, size) {
+                return Ok(spool);
+            }
+            // Too long for the blob: nobody can go on with it. Whoever writes to it would have the lock.
+            if len > size && File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = std::fs::remove_file(&path);
+            }
+        }
+        let file = named(folder, &prefix)?;
+        // Without the lock others might take it for a leftover, so it must not look like one that can be continued.
+        if file.as_file().try_lock().is_err() {
+            return Self::new(folder);
+        }
+        Ok(Self {
+            file: BufWriter::with_capacity(BUFFER, file),
+            folder: folder.to_owned(),
+            hasher: Hasher::new(Algorithm::Sha256),
+            written: 0,
+            found: 0,
+            stays: true,
+            failed: None,
+        })
+    }
+
+    /// Takes over a file whose writer is gone; nothing if it is not, or anything is wrong with the file.
+    fn found(folder: &Path, path: &Path, size: u64) -> Option<Self> {
+        let mut file = File::options().read(true).write(true).open(path).ok()?;
+        file.try_lock().ok()?;
+        let is_ours = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+        let len = file.metadata().ok()?.len();
+        if !is_ours || len == 0 || len > size {
+            return None;
+        }
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let written = feed(&mut file, &mut hasher).ok()?;
+        let mut file = NamedTempFile::from_parts(file, TempPath::try_from_path(path).ok()?);
+        file.disable_cleanup(true);
+        Some(Self {
+            file: BufWriter::with_capacity(BUFFER, file),
+            folder: folder.to_owned(),
+            hasher,
+            written,
+            found: written,
+            stays: true,
+            failed: None,
+        })
+    }
+
+    /// Returns how many octets an earlier process wrote.
+    pub(crate) fn offset(&self) -> u64 {
+        self.found
+    }
+
+    /// Leaves nothing for a later process.
+    pub(crate) fn discard(mut self) {
+        self.file.get_mut().disable_cleanup(false);
     }
 
     pub(crate) fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
+        }
+        // An empty file is of no use to anybody.
+        if self.stays && !octets.is_empty() {
+            self.file.get_mut().disable_cleanup(true);
         }
         let outcome = self
             .file
@@ -67,10 +145,18 @@ impl Spool {
             .file
             .into_inner()
             .map_err(|error| Error::io("write to", &self.folder)(error.into_error()))?;
+        // From here on it is whole, or nothing to go on with.
+        file.disable_cleanup(false);
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => self.hasher.finish(),
             algorithm => rehash(file.path(), algorithm)?,
         };
+        if actual != *digest && self.found > 0 {
+            return Err(Error::DamagedLeftover {
+                what: blob_what(digest).into(),
+                place: self.folder.to_string_lossy().into(),
+            });
+        }
         if actual != *digest {
             return Err(mismatch(Mismatch::Digest {
                 expected: digest.clone(),
@@ -86,8 +172,12 @@ impl Spool {
 
 /// Creates a hidden file that disappears unless it is persisted; readable for everybody the umask lets.
 pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
+    named(folder, PARTIAL)
+}
+
+fn named(folder: &Path, prefix: &str) -> Result<NamedTempFile, Error> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(PARTIAL);
+    builder.prefix(prefix);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
@@ -99,7 +189,7 @@ pub(crate) fn temporary(folder: &Path) -> Result<NamedTempFile, Error> {
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     // Windows has no such call; NTFS journals renames.
     if cfg!(unix) {
-        let opened = std::fs::File::open(folder).map_err(Error::io("open", folder))?;
+        let opened = File::open(folder).map_err(Error::io("open", folder))?;
         opened.sync_all().map_err(Error::io("write to", folder))?;
     }
     Ok(())
@@ -118,21 +208,54 @@ pub(crate) const PARTIAL: &str = ".sealift-partial-";
 const BUFFER: usize = 128 * 1024;
 
 fn rehash(path: &Path, algorithm: Algorithm) -> Result<Digest, Error> {
-    let mut file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
     hash(&mut file, algorithm).map_err(Error::io("read", path))
 }
 
 /// Hashes everything a reader has.
-pub(crate) fn hash(
-    reader: &mut impl std::io::Read,
-    algorithm: Algorithm,
-) -> std::io::Result<Digest> {
+pub(crate) fn hash(reader: &mut impl io::Read, algorithm: Algorithm) -> io::Result<Digest> {
     let mut hasher = Hasher::new(algorithm);
+    feed(reader, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+/// Hashes everything a reader has; returns how much it was.
+fn feed(reader: &mut impl io::Read, hasher: &mut Hasher) -> io::Result<u64> {
     let mut buf = vec![0; BUFFER];
+    let mut total = 0;
     loop {
         match reader.read(&mut buf)? {
-            0 => return Ok(hasher.finish()),
-            len => hasher.update(buf.get(..len).unwrap_or_default()),
+            0 => return Ok(total),
+            len => {
+                hasher.update(buf.get(..len).unwrap_or_default());
+                total += len as u64;
+            }
         }
     }
 }
+
+/// Returns the files whose names begin so, the longest first.
+fn leftovers(folder: &Path, prefix: &str) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
+        .collect();
+    found.sort_by_key(|(_, len)| std::cmp::Reverse(*len));
+    found
+}
+
+/// Removes temporary files that a writer left behind when it was killed; nobody else's, and nobody minds a failure.
+pub(crate) fn remove_leftovers(folder: &Path) {
+    for (path, _) in leftovers(folder, PARTIAL) {
+        let age = std::fs::metadata(&path)
+            .ok()
+            .and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        // One that is still written to is young.
+        if age.is_some_and(|age| age > LEFTOVER_AGE) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);

@@ -1,7 +1,8 @@
 //! A blob on its way to a registry (distribution-spec, "Pushing blobs").
 //!
 //! Small blobs go in one piece, since their digest is known before anything is sent. Others go in chunks, each kept
-//! until the registry has acknowledged it; the digest travels with the request that closes the upload.
+//! until the registry has acknowledged it; the digest travels with the request that closes the upload, and only there is
+//! it decided what the octets are worth.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
@@ -12,6 +13,7 @@ use crate::answer::Complaint;
 use crate::client::{Client, blob_what, digest_header, endpoint};
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback, place, resolve};
+use crate::journal::{MAX_MIN_CHUNK, Page};
 use crate::login::Repository;
 
 /// One upload. Dropping it leaves the session open at the registry; [`cancel`](Self::cancel) closes it.
@@ -19,22 +21,26 @@ use crate::login::Repository;
 pub(crate) struct Upload {
     pub(crate) client: Client,
     pub(crate) repository: Repository,
-    session: Option<Session>,
+    pub(crate) session: Option<Session>,
     /// Octets that the registry has not acknowledged.
     pending: Bytes,
     /// Octets that it has.
-    acknowledged: u64,
+    pub(crate) acknowledged: u64,
     /// Whether octets go in chunks.
-    in_chunks: bool,
+    pub(crate) in_chunks: bool,
+    /// Whether the first octets are of an earlier process.
+    pub(crate) resumed: bool,
+    /// Where the session is recorded for a later one.
+    pub(crate) page: Option<Page>,
     /// Most octets of one request; shrinks if the registry says so.
     piece: usize,
 }
 
 #[derive(Debug)]
-struct Session {
+pub(crate) struct Session {
     /// Where the next request of the upload goes; changes with every answer.
-    location: Url,
-    min_chunk: usize,
+    pub(crate) location: Url,
+    pub(crate) min_chunk: usize,
 }
 
 impl Upload {
@@ -46,6 +52,8 @@ impl Upload {
             pending: Bytes::new(),
             acknowledged: 0,
             in_chunks: false,
+            resumed: false,
+            page: None,
             piece: client.chunk_size(),
         }
     }
@@ -58,6 +66,7 @@ impl Upload {
             Some(session) => session.min_chunk,
             None => self.start().await?,
         };
+        self.note();
         self.send_pending(min_chunk.max(1)).await
     }
 
@@ -80,17 +89,21 @@ impl Upload {
             ));
         }
         if !self.in_chunks && self.monolithic(digest).await? {
+            self.unnote();
             return Ok(());
         }
         if self.session.is_none() {
             self.start().await?;
         }
         self.send_pending(1).await?;
-        self.close(digest, Bytes::new()).await.map(|_| ())
+        self.close(digest, Bytes::new()).await?;
+        self.unnote();
+        Ok(())
     }
 
     /// Closes the session without a blob; nobody minds if that fails.
     pub(crate) async fn cancel(&mut self) {
+        self.unnote();
         if let Some(session) = self.session.take() {
             let call = Call::new(Method::DELETE, session.location);
             let _ = self.client.attempt(&self.repository, &call).await;
@@ -177,6 +190,7 @@ impl Upload {
             if self.acknowledged > before {
                 attempts.progressed();
             }
+            self.note();
         }
         Ok(())
     }
@@ -256,13 +270,17 @@ impl Upload {
                 self.acknowledged = accepted;
                 Ok(())
             }
-            _ => Err(Error::Network {
-                request: call.name(),
-                attempts: 1,
-                failure: Failure::UploadLost {
-                    acknowledged: self.acknowledged,
-                },
-            }),
+            _ => Err(self.lost(call)),
+        }
+    }
+
+    fn lost(&self, call: &Call) -> Error {
+        Error::Network {
+            request: call.name(),
+            attempts: 1,
+            failure: Failure::UploadLost {
+                acknowledged: self.acknowledged,
+            },
         }
     }
 
@@ -287,13 +305,7 @@ impl Upload {
                 self.cancel().await;
                 Ok(())
             }
-            400 | 404 | 405 | 416 => Err(Error::Network {
-                request: call.name(),
-                attempts: 1,
-                failure: Failure::UploadLost {
-                    acknowledged: self.acknowledged,
-                },
-            }),
+            400 | 404 | 405 | 416 => Err(self.lost(&call)),
             _ => {
                 let what = format!("upload to `{}`", self.repository.name);
                 Err(self
@@ -372,6 +384,8 @@ impl Upload {
             }
             413 if !chunked && self.pending.len() > SMALL_PIECE => Ok(Some(Closed::TooLarge)),
             404 | 416 if failures > 0 => Ok(None),
+            // What the earlier process sent, or the registry kept of it, is not the beginning of this blob.
+            400 | 404 | 416 if self.resumed => Err(self.lost(call)),
             400 | 404 | 416 => {
                 let complaint = Complaint::read(&mut answer).await;
                 if complaint.has("DIGEST_INVALID") || complaint.has("SIZE_INVALID") {
@@ -401,7 +415,7 @@ impl Upload {
         }
     }
 
-    fn relocate(&mut self, answer: &Answer) -> Result<(), Error> {
+    pub(crate) fn relocate(&mut self, answer: &Answer) -> Result<(), Error> {
         let location = self.location(answer)?;
         if let (Some(session), Some(location)) = (&mut self.session, location) {
             session.location = location;
@@ -440,8 +454,6 @@ enum Closed {
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// What registries that limit requests let pass (GHCR: 4 MiB).
 const SMALL_PIECE: usize = 4 * 1024 * 1024;
-/// Most octets that a registry may force us to keep.
-const MAX_MIN_CHUNK: usize = 256 * 1024 * 1024;
 
 fn header(text: &str) -> HeaderValue {
     // INVARIANT: called with digits and a hyphen only.
@@ -451,7 +463,7 @@ fn header(text: &str) -> HeaderValue {
 /// Reads how many octets `Range: 0-N` says were received, when at most `end` were sent.
 ///
 /// `0-0` is what an empty upload looks like, and one of a single octet too.
-fn received(range: &str, end: u64) -> Option<u64> {
+pub(crate) fn received(range: &str, end: u64) -> Option<u64> {
     let range = range.trim();
     let last = range
         .strip_prefix("bytes=")

@@ -12,6 +12,7 @@ mod key_holders;
 mod keygen;
 #[cfg(target_os = "linux")]
 mod killed;
+mod killed_transfer;
 #[cfg(target_os = "linux")]
 mod master_key;
 mod output;

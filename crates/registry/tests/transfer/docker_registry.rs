@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sealift_registry::{Credential, Error, Options, Secret, Tls, Transport};
+use sealift_registry::{Begun, Credential, Error, Options, Secret, Tls, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 
@@ -192,4 +192,85 @@ fn an_image_goes_through_tokens() {
     assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
     let error = write(&*sink(&nobody, &peer.reference("pub/app:v1")), b"x").unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+}
+
+/// Sends a chunk to an upload of an open registry, wherever it claims to belong.
+fn append_blindly(location: &str, chunk: &[u8], content_range: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let rest = location.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "PATCH /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\nContent-Range: {content_range}\r\n\r\n",
+        chunk.len(),
+    )
+    .unwrap();
+    stream.write_all(chunk).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_upload_is_continued_and_a_wrong_offset_never_becomes_a_wrong_blob() {
+    use std::io::{Read as _, Write as _};
+    let Some(peer) = Peer::start("none") else {
+        return;
+    };
+    for is_disturbed in [false, true] {
+        let journal = tempfile::tempdir().unwrap();
+        let process = || {
+            let mut options = options();
+            options.journal = Some(journal.path().to_owned());
+            Transport::new(options).unwrap()
+        };
+        let octets = noise(if is_disturbed { 4 } else { 5 }, 300_000);
+        let blob = crate::lab::descriptor(&octets);
+        let transport = process();
+        let to = sink(&transport, &peer.reference("demo/app:v1"));
+        let Begun::Missing(mut writer) = to.begin(&blob, None).unwrap() else {
+            unreachable!("the blob is there");
+        };
+        writer.write_all(&octets[..200_000]).unwrap();
+        drop(writer);
+        if is_disturbed {
+            let record = std::fs::read_dir(journal.path()).unwrap().next().unwrap();
+            let record = std::fs::read(record.unwrap().path()).unwrap();
+            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+            let location = record["location"].as_str().unwrap();
+            // It takes octets that claim another place, and counts them.
+            let answer = append_blindly(location, b"disturbance", "5-15");
+            assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+            assert!(answer.contains("\r\nRange: 0-196618\r\n"), "{answer}");
+        }
+        let transport = process();
+        let to = sink(&transport, &peer.reference("demo/app:v1"));
+        let mut starts = Vec::new();
+        loop {
+            let Begun::Missing(mut writer) = to.begin(&blob, None).unwrap() else {
+                unreachable!("the blob is there");
+            };
+            let start = usize::try_from(writer.offset()).unwrap();
+            starts.push(start);
+            let written = writer.write_all(&octets[start..]);
+            let outcome = match written {
+                Ok(()) => writer.commit(blob.digest(), blob.size()),
+                Err(error) => Err(Error::of_io(&error).unwrap().clone()),
+            };
+            match outcome {
+                Err(error) if error.is_lost_upload() => assert!(starts.len() < 3, "{starts:?}"),
+                outcome => break outcome.unwrap(),
+            }
+        }
+        // Undisturbed it goes on; else the registry itself ends the session, at the latest by the digest.
+        assert_eq!(
+            starts.last(),
+            Some(if is_disturbed { &0 } else { &196_608 })
+        );
+        let mut stored = Vec::new();
+        let from = source(&transport, &peer.reference("demo/app:v1"));
+        from.blob(&blob).unwrap().read_to_end(&mut stored).unwrap();
+        assert!(stored == octets);
+    }
 }

@@ -8,3 +8,4 @@ mod login;
 mod mount;
 mod pull;
 mod push;
+mod resume;
