@@ -134,6 +134,10 @@ pub enum Effect {
     ForgetUpload,
     /// Of the chunk sent only this much is kept, as the `Range` of the reply says.
     KeepOnly(u64),
+    /// The chunk is taken twice, as by a proxy that repeats requests; the `Range` of the reply says so.
+    RepeatChunk,
+    /// The `Location` of the reply is that of the reply before.
+    StaleLocation,
     /// The token that came with the request is dead from now on.
     ExpireToken,
     /// The mount answers 202 and an upload session.

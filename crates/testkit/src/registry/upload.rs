@@ -52,7 +52,15 @@ impl Exchange<'_> {
             self.drain()?;
             return Ok(refusal);
         }
+        let before = self.held(repo, id);
         self.take_chunk(repo, id)?;
+        let is_repeated = |e: &Effect| matches!(e, Effect::RepeatChunk);
+        if self.effects.iter().any(is_repeated) {
+            let mut store = self.shared.store.lock().unwrap();
+            if let Some(upload) = store.upload(repo, id) {
+                upload.bytes.extend_from_within(before..);
+            }
+        }
         Ok(self.upload_reply(repo, id, 202))
     }
 
@@ -128,6 +136,13 @@ impl Exchange<'_> {
         }
     }
 
+    fn held(&self, repo: &str, id: &str) -> usize {
+        let mut store = self.shared.store.lock().unwrap();
+        store
+            .upload(repo, id)
+            .map_or(0, |upload| upload.bytes.len())
+    }
+
     fn append(&self, repo: &str, id: &str, bytes: &[u8]) {
         let mut store = self.shared.store.lock().unwrap();
         if let Some(upload) = store.upload(repo, id) {
@@ -154,11 +169,16 @@ impl Exchange<'_> {
         let Some(upload) = store.upload(repo, id) else {
             return Reply::error(404, "BLOB_UPLOAD_UNKNOWN");
         };
+        let is_stale = |e: &Effect| matches!(e, Effect::StaleLocation);
+        let told = match self.effects.iter().any(is_stale) {
+            true => upload.state,
+            false => upload.state + 1,
+        };
         upload.state += 1;
         let path = format!("/v2/{repo}/blobs/uploads/{id}");
         let location = match self.shared.options.upload_url {
-            UploadUrl::Absolute => format!("{}{path}?_state={}", self.shared.url, upload.state),
-            UploadUrl::Relative => format!("{path}?_state={}", upload.state),
+            UploadUrl::Absolute => format!("{}{path}?_state={told}", self.shared.url),
+            UploadUrl::Relative => format!("{path}?_state={told}"),
             UploadUrl::Bare => path,
         };
         let mut reply = Reply::new(status)
