@@ -1,6 +1,7 @@
 //! References, and the way to the registries they name: options and environment become the registry crate's own terms.
 
 use std::env;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use sealift_registry::{
@@ -58,6 +59,8 @@ pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Tr
         proxies: proxies(),
         plain_http: args.plain_http,
         retry,
+        rate_limit: args.limit_rate.clone(),
+        parallel_ranges: args.parallel_ranges.unwrap_or(NonZeroUsize::MIN),
         journal: cache().map(|cache| cache.join("sealift/uploads")),
         ..Options::default()
     };

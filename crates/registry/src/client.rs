@@ -1,8 +1,9 @@
 //! The client of the OCI distribution API (distribution-spec v1.1).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -12,10 +13,11 @@ use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 use crate::answer::Complaint;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
-use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, may_speak_no_tls};
+use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Streamed, may_speak_no_tls};
 use crate::journal::Journal;
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
+use crate::rate::RateLimit;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
 use crate::tls::Tls;
 
@@ -40,6 +42,10 @@ pub struct Options {
     pub manifest_limit: usize,
     /// Octets per request of an upload whose digest is not known yet; as many are kept in memory to be sent again.
     pub chunk_size: usize,
+    /// Most octets per second, up and down together.
+    pub rate_limit: Option<RateLimit>,
+    /// How many parts of one long blob are fetched at the same time.
+    pub parallel_ranges: NonZeroUsize,
     /// Folder in which uploads are recorded while they are under way, so that another process can continue them.
     pub journal: Option<PathBuf>,
 }
@@ -56,6 +62,8 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(60),
             manifest_limit: MAX_DOCUMENT_LEN,
             chunk_size: 16 * 1024 * 1024,
+            rate_limit: None,
+            parallel_ranges: NonZeroUsize::MIN,
             journal: None,
         }
     }
@@ -78,6 +86,9 @@ struct Inner {
     manifest_limit: usize,
     chunk_size: usize,
     journal: Option<Journal>,
+    parallel_ranges: NonZeroUsize,
+    /// Registries that take blobs in one piece only.
+    without_chunks: Mutex<HashSet<Box<str>>>,
 }
 
 impl Client {
@@ -92,6 +103,7 @@ impl Client {
             proxies: options.proxies,
             connect_timeout: options.connect_timeout,
             idle_timeout: options.idle_timeout,
+            rate_limit: options.rate_limit,
         })?;
         Ok(Self(Arc::new(Inner {
             http,
@@ -103,6 +115,8 @@ impl Client {
             manifest_limit: options.manifest_limit,
             chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
             journal: options.journal.map(Journal::new),
+            parallel_ranges: options.parallel_ranges,
+            without_chunks: Mutex::default(),
         })))
     }
 
@@ -365,6 +379,53 @@ impl Client {
                 },
             },
         }
+    }
+
+    pub(crate) fn parallel_ranges(&self) -> NonZeroUsize {
+        self.0.parallel_ranges
+    }
+
+    /// Returns whether the registry refused a chunk before.
+    pub(crate) fn refuses_chunks(&self, repository: &Repository) -> bool {
+        let without = self.0.without_chunks.lock();
+        without
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&repository.registry)
+    }
+
+    pub(crate) fn remember_refusal(&self, repository: &Repository) {
+        let without = self.0.without_chunks.lock();
+        without
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(repository.registry.clone());
+    }
+
+    /// Sends a request whose body comes as it goes, once: it cannot be sent again.
+    pub(crate) async fn stream(
+        &self,
+        repository: &Repository,
+        call: &Call,
+        body: Streamed,
+    ) -> Result<Answer, Setback> {
+        let Inner { http, logins, .. } = &*self.0;
+        let at_home = crate::http::same_origin(&call.url, &repository.base);
+        let login = if at_home {
+            logins.current(http, repository).await?
+        } else {
+            None
+        };
+        let header = login.as_ref().map(|login: &Login| &login.header);
+        let mut answer = http
+            .send_streamed(call, &repository.base, header, body)
+            .await?;
+        // A login that has died is renewed by the next request.
+        if retry::is_transient(answer.status()) || answer.status() == 401 {
+            return Err(Setback::Transient {
+                retry_after: answer.retry_after(),
+                failure: crate::answer::failure(&mut answer).await,
+            });
+        }
+        Ok(answer)
     }
 
     pub(crate) fn journal(&self) -> Option<&Journal> {

@@ -1,5 +1,7 @@
 //! A blob on its way from a registry: the stream goes on where a connection broke.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
@@ -138,7 +140,7 @@ impl Download {
         match answer.status() {
             206 if self.offset > 0 => {
                 let range = answer.header(CONTENT_RANGE.as_str()).unwrap_or_default();
-                if !continues(range, self.offset, self.size) {
+                if !is_range(range, &(self.offset..self.size), self.size) {
                     return Err(Error::malformed(
                         format!("`Content-Range` of {}", self.call.name()),
                         format!("it does not continue at {} of {}", self.offset, self.size),
@@ -187,8 +189,8 @@ impl Download {
 /// Octets between two failures that make the second one count as the first.
 const PROGRESS: u64 = 1024 * 1024;
 
-/// Returns whether `bytes start-end/total` is exactly the rest of the blob.
-fn continues(content_range: &str, offset: u64, size: u64) -> bool {
+/// Returns whether `bytes start-end/total` is exactly a part of a blob of `size` octets.
+pub(crate) fn is_range(content_range: &str, part: &Range<u64>, size: u64) -> bool {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| text.parse::<u64>().ok()).flatten()
@@ -203,8 +205,8 @@ fn continues(content_range: &str, offset: u64, size: u64) -> bool {
     let Some((start, end)) = range.split_once('-') else {
         return false;
     };
-    number(start) == Some(offset)
-        && number(end).and_then(|end| end.checked_add(1)) == Some(size)
+    number(start) == Some(part.start)
+        && number(end).and_then(|end| end.checked_add(1)) == Some(part.end)
         && (total == "*" || number(total) == Some(size))
 }
 
@@ -232,7 +234,9 @@ mod tests {
             ("5-9/10", false),
             ("", false),
         ] {
-            assert_eq!(continues(range, 5, 10), expected, "{range}");
+            assert_eq!(is_range(range, &(5..10), 10), expected, "{range}");
         }
+        assert!(is_range("bytes 5-7/10", &(5..8), 10));
+        assert!(!is_range("bytes 5-8/10", &(5..8), 10));
     }
 }

@@ -13,8 +13,10 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use reqwest::{Method, StatusCode, Url};
+use tokio::sync::mpsc;
 
 use crate::error::{Error, Failure};
+use crate::rate::RateLimit;
 use crate::retry;
 use crate::tls::{Identify, Tls};
 
@@ -43,6 +45,7 @@ pub(crate) struct HttpOptions {
     pub(crate) proxies: Proxies,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 /// The connections. TLS is set up when first needed, so that plain HTTP works on machines without certificates.
@@ -102,6 +105,14 @@ pub(crate) fn place(url: &Url) -> String {
         .map(|port| format!(":{port}"))
         .unwrap_or_default();
     format!("{host}{port}{}", url.path())
+}
+
+/// A body that is handed over while it is sent.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pub(crate) len: u64,
+    /// Its pieces; a body whose sender goes away too early fails the request.
+    pub(crate) pieces: mpsc::Receiver<Bytes>,
 }
 
 /// A failure of one attempt.
@@ -195,21 +206,63 @@ impl Http {
         home: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Setback> {
-        let at_home = same_origin(url, home);
-        let mut request = self
-            .client(url, at_home)?
-            .request(call.method.clone(), url.clone())
-            .headers(call.headers.clone());
-        if let Some(authorization) = authorization.filter(|_| at_home) {
-            request = request.header(AUTHORIZATION, authorization);
-        }
+        let mut request = self.request(url, call, home, authorization)?;
         let moved = Arc::new(AtomicU64::new(0));
         if let Some(body) = &call.body {
             request = request.header(CONTENT_LENGTH, body.len());
             if !body.is_empty() {
-                request = request.body(watched(body.clone(), Arc::clone(&moved)));
+                // The channel holds it already, and its other end is closed.
+                let (sender, pieces) = mpsc::channel(1);
+                let _ = sender.try_send(body.clone());
+                drop(sender);
+                request = request.body(self.watched(pieces, Arc::clone(&moved)));
             }
         }
+        self.finish(request, url, call, &moved).await
+    }
+
+    /// Sends a request once whose body comes as it goes. Its redirects are not followed.
+    pub(crate) async fn send_streamed(
+        &self,
+        call: &Call,
+        home: &Url,
+        authorization: Option<&HeaderValue>,
+        body: Streamed,
+    ) -> Result<Answer, Setback> {
+        let moved = Arc::new(AtomicU64::new(0));
+        let request = self
+            .request(&call.url, call, home, authorization)?
+            .header(CONTENT_LENGTH, body.len)
+            .body(self.watched(body.pieces, Arc::clone(&moved)));
+        self.finish(request, &call.url, call, &moved).await
+    }
+
+    fn request(
+        &self,
+        url: &Url,
+        call: &Call,
+        home: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<reqwest::RequestBuilder, Error> {
+        let at_home = same_origin(url, home);
+        let request = self
+            .client(url, at_home)?
+            .request(call.method.clone(), url.clone())
+            .headers(call.headers.clone());
+        Ok(match authorization.filter(|_| at_home) {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        })
+    }
+
+    /// Waits for the answer as long as something moves.
+    async fn finish(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &Url,
+        call: &Call,
+        moved: &AtomicU64,
+    ) -> Result<Answer, Setback> {
         let mut sending = std::pin::pin!(request.send());
         let mut seen = 0;
         let response = loop {
@@ -228,7 +281,27 @@ impl Http {
             response,
             url: url.clone(),
             idle_timeout: self.options.idle_timeout,
+            rate_limit: self.options.rate_limit.clone(),
         })
+    }
+
+    /// Hands out a body in pieces, as fast as is allowed, and counts them.
+    fn watched(&self, pieces: mpsc::Receiver<Bytes>, moved: Arc<AtomicU64>) -> reqwest::Body {
+        let limit: Option<RateLimit> = self.options.rate_limit.clone();
+        let start = (pieces, Bytes::new(), limit, moved);
+        let body = stream::unfold(start, |(mut pieces, mut rest, limit, moved)| async move {
+            if rest.is_empty() {
+                rest = pieces.recv().await?;
+            }
+            let piece = rest.split_to(rest.len().min(PIECE));
+            if let Some(limit) = &limit {
+                limit.pass(piece.len()).await;
+            }
+            moved.fetch_add(1, Ordering::Relaxed);
+            let piece = Ok::<_, std::convert::Infallible>(piece);
+            Some((piece, (pieces, rest, limit, moved)))
+        });
+        reqwest::Body::wrap_stream(body)
     }
 
     fn stalled(&self) -> Failure {
@@ -268,6 +341,7 @@ pub(crate) struct Answer {
     response: reqwest::Response,
     url: Url,
     idle_timeout: Duration,
+    rate_limit: Option<RateLimit>,
 }
 
 impl Answer {
@@ -309,7 +383,13 @@ impl Answer {
     /// Reads the next piece of the body; nothing at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
-            Ok(chunk) => chunk.map_err(|error| Failure::Transport(Arc::new(error.without_url()))),
+            Ok(Ok(chunk)) => {
+                if let (Some(limit), Some(chunk)) = (&self.rate_limit, &chunk) {
+                    limit.pass(chunk.len()).await;
+                }
+                Ok(chunk)
+            }
+            Ok(Err(error)) => Err(Failure::Transport(Arc::new(error.without_url()))),
             Err(_) => Err(Failure::Stalled {
                 seconds: self.idle_timeout.as_secs(),
             }),
@@ -362,7 +442,7 @@ pub(crate) const MAX_REDIRECTS: usize = 5;
 /// Longest URL that a server may send us to; signed URLs of object stores take two thousand octets.
 const MAX_LOCATION_LEN: usize = 16 * 1024;
 /// Largest piece in which a body is handed to the connection; progress is counted in these.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {
@@ -390,16 +470,6 @@ fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {
         );
     }
     Ok(builder)
-}
-
-/// Hands out a body in pieces and counts them.
-fn watched(body: Bytes, moved: Arc<AtomicU64>) -> reqwest::Body {
-    let pieces = (0..body.len()).step_by(PIECE).map(move |start| {
-        moved.fetch_add(1, Ordering::Relaxed);
-        let end = start.saturating_add(PIECE).min(body.len());
-        Ok::<_, std::convert::Infallible>(body.slice(start..end))
-    });
-    reqwest::Body::wrap_stream(stream::iter(pieces))
 }
 
 /// Returns where a redirect leads; only requests without effect follow the kinds that change the method.

@@ -11,10 +11,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Client;
-use crate::download::Download;
 use crate::error::{Error, Mismatch};
 use crate::login::Access;
 use crate::manifest::RawManifest;
+use crate::ranges::Arrival;
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
 use crate::source::{BlobReader, Source};
 use crate::upload::Upload;
@@ -95,7 +95,7 @@ impl Remote {
                 .client
                 .repository(&self.reference, Access::Pull)
                 .await?;
-            Download::open(&self.client, repository, descriptor, offset).await
+            Arrival::open(&self.client, repository, descriptor, offset).await
         })?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         // Ends when the blob does, when it fails, or when the reader is dropped.
@@ -163,6 +163,7 @@ impl Sink for Remote {
                 return Ok(None);
             }
             let mut upload = Upload::new(&self.client, repository);
+            upload.known = Some((digest.clone(), size));
             if let Some(from) = from
                 && upload.mount(from, digest).await
             {

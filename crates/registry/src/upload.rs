@@ -15,6 +15,7 @@ use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback, place, resolve};
 use crate::journal::{MAX_MIN_CHUNK, Page};
 use crate::login::Repository;
+use crate::stream_upload::Sending;
 
 /// One upload. Dropping it leaves the session open at the registry; [`cancel`](Self::cancel) closes it.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub(crate) struct Upload {
     pub(crate) in_chunks: bool,
     /// Whether the first octets are of an earlier process.
     pub(crate) resumed: bool,
+    /// What the blob is, if that is known before its end.
+    pub(crate) known: Option<(Digest, u64)>,
+    /// The request that carries the whole blob, where the registry takes no chunks.
+    pub(crate) sending: Option<Sending>,
     /// Where the session is recorded for a later one.
     pub(crate) page: Option<Page>,
     /// Most octets of one request; shrinks if the registry says so.
@@ -53,6 +58,8 @@ impl Upload {
             acknowledged: 0,
             in_chunks: false,
             resumed: false,
+            known: None,
+            sending: None,
             page: None,
             piece: client.chunk_size(),
         }
@@ -60,14 +67,39 @@ impl Upload {
 
     /// Sends octets, as far as the registry accepts chunks of that size.
     pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), Error> {
+        if self.sending.is_some() {
+            return self.stream_on(chunk).await;
+        }
         self.hold(chunk);
+        if self.wants_whole() {
+            return self.stream_held().await;
+        }
         self.in_chunks = true;
         let min_chunk = match &self.session {
             Some(session) => session.min_chunk,
             None => self.start().await?,
         };
         self.note();
-        self.send_pending(min_chunk.max(1)).await
+        self.send_pending(min_chunk.max(1)).await?;
+        if self.wants_whole() {
+            return self.stream_held().await;
+        }
+        Ok(())
+    }
+
+    /// Returns whether nothing was sent of a known blob, and the registry takes no chunks.
+    fn wants_whole(&self) -> bool {
+        self.acknowledged == 0
+            && self.known.is_some()
+            && self.client.refuses_chunks(&self.repository)
+    }
+
+    async fn stream_held(&mut self) -> Result<(), Error> {
+        if let Some((digest, len)) = self.known.clone() {
+            self.begin_stream(&digest, len).await?;
+        }
+        let held = std::mem::take(&mut self.pending);
+        self.stream_on(held).await
     }
 
     /// Sends the last octets and closes the upload under its digest.
@@ -77,7 +109,11 @@ impl Upload {
         digest: &Digest,
         size: u64,
     ) -> Result<(), Error> {
-        self.hold(tail);
+        if self.sending.is_some() {
+            self.stream_on(tail).await?;
+        } else {
+            self.hold(tail);
+        }
         let written = self.acknowledged + self.pending.len() as u64;
         if written != size {
             return Err(self.mismatch(
@@ -88,6 +124,9 @@ impl Upload {
                 },
             ));
         }
+        if self.sending.is_some() {
+            return self.end_stream(digest).await;
+        }
         if !self.in_chunks && self.monolithic(digest).await? {
             self.unnote();
             return Ok(());
@@ -96,6 +135,10 @@ impl Upload {
             self.start().await?;
         }
         self.send_pending(1).await?;
+        if self.wants_whole() {
+            self.stream_held().await?;
+            return self.end_stream(digest).await;
+        }
         self.close(digest, Bytes::new()).await?;
         self.unnote();
         Ok(())
@@ -122,7 +165,7 @@ impl Upload {
     }
 
     /// Opens a session; returns the least size of its chunks.
-    async fn start(&mut self) -> Result<usize, Error> {
+    pub(crate) async fn start(&mut self) -> Result<usize, Error> {
         let call = Call::new(Method::POST, self.uploads()?).body(Bytes::new());
         let mut answer = self.client.call(&self.repository, &call).await?;
         if answer.status() != 202 {
@@ -181,7 +224,7 @@ impl Upload {
     /// Sends chunks while there are at least `least` octets, which is not 0.
     async fn send_pending(&mut self, least: usize) -> Result<(), Error> {
         let mut attempts = self.client.attempts();
-        while self.pending.len() >= least {
+        while self.pending.len() >= least && !self.wants_whole() {
             let before = self.acknowledged;
             if let Err((setback, call)) = self.send_piece().await {
                 self.client.pause(&mut attempts, setback, &call).await?;
@@ -245,6 +288,10 @@ impl Upload {
                 self.piece = SMALL_PIECE;
                 Ok(())
             }
+            405 | 501 if self.acknowledged == 0 && self.known.is_some() => {
+                self.client.remember_refusal(&self.repository);
+                Ok(())
+            }
             // The registry lost count or the session; ask it where we are.
             404 | 416 => {
                 let failure = crate::answer::failure(&mut answer).await;
@@ -274,7 +321,7 @@ impl Upload {
         }
     }
 
-    fn lost(&self, call: &Call) -> Error {
+    pub(crate) fn lost(&self, call: &Call) -> Error {
         Error::Network {
             request: call.name(),
             attempts: 1,
@@ -356,7 +403,7 @@ impl Upload {
     }
 
     /// Judges the answer to the closing request. Nothing: the session is gone, though it may have done its work.
-    async fn closed(
+    pub(crate) async fn closed(
         &mut self,
         mut answer: Answer,
         call: &Call,
@@ -446,12 +493,12 @@ impl Upload {
     }
 }
 
-enum Closed {
+pub(crate) enum Closed {
     Done,
     TooLarge,
 }
 
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// What registries that limit requests let pass (GHCR: 4 MiB).
 const SMALL_PIECE: usize = 4 * 1024 * 1024;
 

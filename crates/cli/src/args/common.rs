@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
 use sealift_oci::Platform;
-use sealift_registry::Secret;
+use sealift_registry::{RateLimit, Secret};
 
 /// What every command takes.
 #[derive(Args, Debug)]
@@ -220,6 +220,41 @@ pub(crate) struct RegistryArgs {
         hide_env_values = true
     )]
     pub(crate) retry: Option<u32>,
+
+    /// Most octets per second to and from registries together, such as 500K or 2M (at least 16K)
+    #[arg(
+        long,
+        value_name = "RATE",
+        value_parser = rate,
+        env = "SEALIFT_LIMIT_RATE",
+        hide_env_values = true
+    )]
+    pub(crate) limit_rate: Option<RateLimit>,
+
+    /// How many parts of one layer are fetched at the same time [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "SEALIFT_PARALLEL_RANGES",
+        hide_env_values = true
+    )]
+    pub(crate) parallel_ranges: Option<NonZeroUsize>,
+}
+
+/// Reads octets per second: a number, and perhaps K, M or G for powers of 1024.
+fn rate(text: &str) -> Result<RateLimit, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1 << 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 1 << 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let number = number.filter(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    number
+        .and_then(|number| number.parse::<u64>().ok()?.checked_mul(unit))
+        .filter(|octets| *octets >= RateLimit::LEAST)
+        .map(RateLimit::new)
+        .ok_or_else(|| "write a number of octets per second, such as 500K or 2M".to_owned())
 }
 
 /// `USER:PASSWORD`. Never refused while parsing: the complaint would repeat it.
@@ -280,4 +315,31 @@ pub(crate) struct ReportArgs {
     /// Also append `digest`, `reference` and `source-digest` to the file that $GITHUB_OUTPUT names
     #[arg(long)]
     pub(crate) github_output: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_with_a_unit() {
+        for text in ["16384", "16K", "16k", "500K", "2M", "1G", "17179869183G"] {
+            assert!(rate(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "K",
+            "16383",
+            "15K",
+            "-1M",
+            "+1M",
+            "1.5M",
+            "1T",
+            "1MB",
+            "17179869184G",
+            "1\u{e9}",
+        ] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
 }

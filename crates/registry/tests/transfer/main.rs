@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod docker_registry;
+mod faults;
 mod lab;
 mod local;
 mod login;

@@ -1,0 +1,150 @@
+//! A long blob in several parts at the same time, where one connection does not fill the line.
+//!
+//! Parts are delivered in their order, each only if the registry says that it is exactly the part asked for; the digest of
+//! the whole is for the reader to verify. Memory is bounded by the number of parts.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use reqwest::Method;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
+use sealift_oci::{Descriptor, Digest};
+
+use crate::client::{Client, blob_what, endpoint};
+use crate::download::{Download, is_range};
+use crate::error::{Error, Failure};
+use crate::http::{Call, Setback};
+use crate::login::Repository;
+
+/// A blob on its way, in one stream or in several parts.
+pub(crate) enum Arrival {
+    Stream(Box<Download>),
+    Parts(BoxStream<'static, Result<Bytes, Error>>),
+}
+
+impl Arrival {
+    /// Asks for what follows the first `offset` octets of a blob.
+    pub(crate) async fn open(
+        client: &Client,
+        repository: Repository,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Self, Error> {
+        let parallel = client.parallel_ranges().get();
+        let size = descriptor.size();
+        if parallel > 1 && size.saturating_sub(offset) > PART {
+            let parts = Parts {
+                client: client.clone(),
+                repository: repository.clone(),
+                digest: descriptor.digest().clone(),
+                size,
+            };
+            let first = offset..offset + PART;
+            // The first part alone shows whether the registry has ranges.
+            if let Some(octets) = parts.fetch(first.clone()).await? {
+                return Ok(Self::Parts(parts.rest(octets, first.end, parallel)));
+            }
+        }
+        let download = Download::open(client, repository, descriptor, offset).await?;
+        Ok(Self::Stream(Box::new(download)))
+    }
+
+    /// Returns the next octets; nothing at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Stream(download) => download.next().await,
+            Self::Parts(parts) => parts.next().await.transpose(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Parts {
+    client: Client,
+    repository: Repository,
+    digest: Digest,
+    size: u64,
+}
+
+impl Parts {
+    fn rest(
+        self,
+        first: Bytes,
+        from: u64,
+        parallel: usize,
+    ) -> BoxStream<'static, Result<Bytes, Error>> {
+        let size = self.size;
+        let starts = std::iter::successors(Some(from), |start| start.checked_add(PART))
+            .take_while(move |start| *start < size);
+        let fetches = starts.map(move |start| {
+            let parts = self.clone();
+            async move {
+                let range = start..start.saturating_add(PART).min(size);
+                let octets = parts.fetch(range).await?;
+                octets.ok_or_else(|| {
+                    Error::malformed(
+                        blob_what(&parts.digest),
+                        "the registry serves some parts of it, and others not",
+                    )
+                })
+            }
+        });
+        stream::once(async { Ok(first) })
+            .chain(stream::iter(fetches).buffered(parallel))
+            .boxed()
+    }
+
+    /// Fetches one part; nothing if the registry does not heed ranges.
+    async fn fetch(&self, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        let url = endpoint(&self.repository, &["blobs", &self.digest.to_string()])?;
+        let header = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let header = HeaderValue::from_str(&header)
+            .map_err(|_| Error::malformed("range", "it is no header"))?;
+        let call = Call::new(Method::GET, url)
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+            .header(RANGE, header);
+        let len = range.end - range.start;
+        let mut attempts = self.client.attempts();
+        loop {
+            let setback = match self.client.attempt(&self.repository, &call).await {
+                Err(setback) => setback,
+                Ok(answer) if answer.status() == 200 => return Ok(None),
+                Ok(mut answer) if answer.status() != 206 => {
+                    let what = blob_what(&self.digest);
+                    return Err(self
+                        .client
+                        .refusal(&self.repository, &call, &mut answer, &what)
+                        .await);
+                }
+                Ok(mut answer) => {
+                    let said = answer.header(CONTENT_RANGE.as_str()).unwrap_or_default();
+                    if !is_range(said, &range, self.size) {
+                        return Err(Error::malformed(
+                            format!("`Content-Range` of {}", call.name()),
+                            format!(
+                                "it is not {} to {} of {}",
+                                range.start, range.end, self.size
+                            ),
+                        ));
+                    }
+                    match answer.body(PART_LEN).await {
+                        Ok(Some(octets)) if octets.len() as u64 == len => return Ok(Some(octets)),
+                        Ok(_) => Setback::transient(Failure::Transport(std::sync::Arc::new(
+                            std::io::Error::new(
+                                std::io::ErrorKind::UnexpectedEof,
+                                "the part has another length than the registry says",
+                            ),
+                        ))),
+                        Err(failure) => Setback::transient(failure),
+                    }
+                }
+            };
+            self.client.pause(&mut attempts, setback, &call).await?;
+        }
+    }
+}
+
+/// Octets of a part, which are in memory until those before it were read.
+const PART_LEN: usize = 2 * 1024 * 1024;
+const PART: u64 = PART_LEN as u64;
