@@ -15,7 +15,7 @@ use crate::layout::{INDEX, Layout, MARKER, MARKER_CONTENT, blob_name};
 use crate::layout_index::LayoutIndex;
 use crate::manifest::RawManifest;
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
-use crate::spool::{Spool, folder_of, remove_leftovers, sync_folder, temporary};
+use crate::spool::{Spool, folder_of, remove_leftovers, sync_folder, temporary_for};
 
 /// An archive that an image is being written to.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl Shared {
             State::Untouched => {
                 remove_leftovers(folder_of(&self.path));
                 let mut archive = Archive {
-                    builder: tar::Builder::new(temporary(folder_of(&self.path))?),
+                    builder: tar::Builder::new(temporary_for(&self.path)?),
                     blobs: BTreeSet::new(),
                 };
                 append(

@@ -44,7 +44,7 @@ pub struct Options {
     pub chunk_size: usize,
     /// Most octets per second, up and down together.
     pub rate_limit: Option<RateLimit>,
-    /// How many parts of one long blob are fetched at the same time.
+    /// How many parts of one long blob are fetched at the same time, at most 16; each takes 2 MiB of memory.
     pub parallel_ranges: NonZeroUsize,
     /// Folder in which uploads are recorded while they are under way, so that another process can continue them.
     pub journal: Option<PathBuf>,
@@ -115,7 +115,7 @@ impl Client {
             manifest_limit: options.manifest_limit,
             chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
             journal: options.journal.map(Journal::new),
-            parallel_ranges: options.parallel_ranges,
+            parallel_ranges: options.parallel_ranges.min(MAX_PARALLEL_RANGES),
             without_chunks: Mutex::default(),
         })))
     }
@@ -568,6 +568,10 @@ pub(crate) fn digest_header(answer: &Answer) -> Option<Digest> {
 
 const DOCKER_HUB: &str = "registry-1.docker.io";
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
+const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
+    Some(limit) => limit,
+    None => NonZeroUsize::MIN,
+};
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 

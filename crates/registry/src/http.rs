@@ -293,7 +293,12 @@ impl Http {
             if rest.is_empty() {
                 rest = pieces.recv().await?;
             }
-            let piece = rest.split_to(rest.len().min(PIECE));
+            let most = if limit.is_some() {
+                LIMITED_PIECE
+            } else {
+                PIECE
+            };
+            let piece = rest.split_to(rest.len().min(most));
             if let Some(limit) = &limit {
                 limit.pass(piece.len()).await;
             }
@@ -442,7 +447,9 @@ pub(crate) const MAX_REDIRECTS: usize = 5;
 /// Longest URL that a server may send us to; signed URLs of object stores take two thousand octets.
 const MAX_LOCATION_LEN: usize = 16 * 1024;
 /// Largest piece in which a body is handed to the connection; progress is counted in these.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 64 * 1024;
+/// The same under a rate limit, so that each takes a second at most.
+const LIMITED_PIECE: usize = 16 * 1024;
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
 fn builder(options: &HttpOptions) -> Result<reqwest::ClientBuilder, Error> {

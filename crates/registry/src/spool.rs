@@ -5,7 +5,7 @@
 //! still written to; names are never used twice, so whoever has the lock and finds the name has the file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -149,7 +149,12 @@ impl Spool {
         file.disable_cleanup(false);
         let actual = match digest.algorithm() {
             Algorithm::Sha256 => self.hasher.finish(),
-            algorithm => rehash(file.path(), algorithm)?,
+            // By the same handle: on Windows the lock keeps every other from reading.
+            algorithm => file
+                .as_file_mut()
+                .rewind()
+                .and_then(|()| hash(file.as_file_mut(), algorithm))
+                .map_err(Error::io("read", &self.folder))?,
         };
         if actual != *digest && self.found > 0 {
             return Err(Error::DamagedLeftover {
@@ -185,6 +190,23 @@ fn named(folder: &Path, prefix: &str) -> Result<NamedTempFile, Error> {
         .map_err(Error::io("create a file in", folder))
 }
 
+/// Creates a hidden file that will become `target`; what killed processes left of the same is removed.
+pub(crate) fn temporary_for(target: &Path) -> Result<NamedTempFile, Error> {
+    let folder = folder_of(target);
+    let name = target.file_name().unwrap_or_default();
+    let name = Digest::sha256(name.as_encoded_bytes());
+    let prefix = format!("{PARTIAL}for-{}-", name.hex());
+    for (path, _) in leftovers(folder, &prefix) {
+        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    let file = named(folder, &prefix)?;
+    // Where there are no locks nobody gets one, and what is left is removed when it is old.
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
 /// Makes renames in a folder last.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     // Windows has no such call; NTFS journals renames.
@@ -206,11 +228,6 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
 /// How the names of temporary files begin.
 pub(crate) const PARTIAL: &str = ".sealift-partial-";
 const BUFFER: usize = 128 * 1024;
-
-fn rehash(path: &Path, algorithm: Algorithm) -> Result<Digest, Error> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    hash(&mut file, algorithm).map_err(Error::io("read", path))
-}
 
 /// Hashes everything a reader has.
 pub(crate) fn hash(reader: &mut impl io::Read, algorithm: Algorithm) -> io::Result<Digest> {

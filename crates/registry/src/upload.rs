@@ -147,6 +147,11 @@ impl Upload {
     /// Closes the session without a blob; nobody minds if that fails.
     pub(crate) async fn cancel(&mut self) {
         self.unnote();
+        self.close_session().await;
+    }
+
+    /// Closes the session, to begin another one.
+    async fn close_session(&mut self) {
         if let Some(session) = self.session.take() {
             let call = Call::new(Method::DELETE, session.location);
             let _ = self.client.attempt(&self.repository, &call).await;
@@ -214,7 +219,7 @@ impl Upload {
         match self.close(digest, self.pending.clone()).await? {
             Closed::Done => Ok(true),
             Closed::TooLarge => {
-                self.cancel().await;
+                self.close_session().await;
                 self.piece = self.piece.min(SMALL_PIECE);
                 Ok(false)
             }
@@ -349,7 +354,7 @@ impl Upload {
                 self.acknowledge(accepted, end, &call)
             }
             400 | 404 | 405 | 416 if self.acknowledged == 0 => {
-                self.cancel().await;
+                self.close_session().await;
                 Ok(())
             }
             400 | 404 | 405 | 416 => Err(self.lost(&call)),
@@ -397,7 +402,7 @@ impl Upload {
                 return Ok(Closed::Done);
             }
             if !body.is_empty() || self.acknowledged == 0 {
-                self.cancel().await;
+                self.close_session().await;
             }
         }
     }

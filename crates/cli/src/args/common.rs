@@ -231,7 +231,7 @@ pub(crate) struct RegistryArgs {
     )]
     pub(crate) limit_rate: Option<RateLimit>,
 
-    /// How many parts of one layer are fetched at the same time [default: 1]
+    /// How many parts of one layer are fetched at the same time, at most 16 [default: 1]
     #[arg(
         long,
         value_name = "N",
