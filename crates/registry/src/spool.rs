@@ -4,7 +4,7 @@
 //! beginning it is. The next process reads it once for the digest and goes on behind it. A lock shows which file is
 //! still written to; names are never used twice, so whoever has the lock and finds the name has the file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,19 +46,23 @@ impl Spool {
     /// Goes on with what an earlier process left of a blob, or creates an empty file that a later one can go on with.
     pub(crate) fn of_known(folder: &Path, digest: &Digest, size: u64) -> Result<Self, Error> {
         let prefix = format!("{PARTIAL}{}-{}-", digest.algorithm(), digest.hex());
+        let file = named(folder, &prefix)?;
+        let fresh = file
+            .as_file()
+            .metadata()
+            .map_err(Error::io("open", folder))?;
+        // Without the lock others might take it for a leftover, so it must not look like one that can be continued.
+        if file.as_file().try_lock().is_err() {
+            return Self::new(folder);
+        }
         for (path, len) in leftovers(folder, &prefix) {
-            if let Some(spool) = Self::found(folder, &path, size) {
+            if let Some(spool) = Self::found(folder, &path, size, &fresh) {
                 return Ok(spool);
             }
             // Too long for the blob: nobody can go on with it. Whoever writes to it would have the lock.
             if len > size && File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
                 let _ = std::fs::remove_file(&path);
             }
-        }
-        let file = named(folder, &prefix)?;
-        // Without the lock others might take it for a leftover, so it must not look like one that can be continued.
-        if file.as_file().try_lock().is_err() {
-            return Self::new(folder);
         }
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER, file),
@@ -72,10 +76,11 @@ impl Spool {
     }
 
     /// Takes over a file whose writer is gone; nothing if it is not, or anything is wrong with the file.
-    fn found(folder: &Path, path: &Path, size: u64) -> Option<Self> {
+    fn found(folder: &Path, path: &Path, size: u64, fresh: &Metadata) -> Option<Self> {
         let mut file = File::options().read(true).write(true).open(path).ok()?;
         file.try_lock().ok()?;
-        let is_ours = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+        let is_ours = std::fs::symlink_metadata(path)
+            .is_ok_and(|metadata| metadata.is_file() && is_same_owner(&metadata, fresh));
         let len = file.metadata().ok()?.len();
         if !is_ours || len == 0 || len > size {
             return None;
@@ -228,6 +233,18 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
 /// How the names of temporary files begin.
 pub(crate) const PARTIAL: &str = ".sealift-partial-";
 const BUFFER: usize = 128 * 1024;
+
+/// Whoever owns a file can change it after we have read it, so only our own are continued.
+#[cfg(unix)]
+fn is_same_owner(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    a.uid() == b.uid()
+}
+
+#[cfg(not(unix))]
+fn is_same_owner(_: &Metadata, _: &Metadata) -> bool {
+    true
+}
 
 /// Hashes everything a reader has.
 pub(crate) fn hash(reader: &mut impl io::Read, algorithm: Algorithm) -> io::Result<Digest> {

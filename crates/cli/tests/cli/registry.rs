@@ -182,3 +182,47 @@ fn a_dry_run_asks_a_registry_for_nothing_but_documents() {
     // The configuration is the one blob that is read.
     assert_eq!(registry.count(Operation::GetBlob), 1);
 }
+
+#[test]
+fn between_repositories_of_a_registry_no_layer_that_stays_as_it_is_moves() {
+    let (lab, image, registry) = serve(Options::default());
+    let name = |repository: &str| format!("docker://{}/team/{repository}:v1", registry.host());
+    let received = || -> u64 {
+        let log = registry.log();
+        let uploads = log.iter().filter(|e| e.operation != Operation::PutManifest);
+        uploads.map(|entry| entry.received).sum()
+    };
+    registry.clear_log();
+    lab.sealift(&["copy", &name("app"), &name("copy")])
+        .succeeds();
+    assert_eq!(received(), 0);
+    let is_pulled = |layer| {
+        let digest = image.layer_digest(layer);
+        let log = registry.log();
+        let mut pulls = log.iter().filter(|e| e.operation == Operation::GetBlob);
+        pulls.any(|entry| entry.path.contains(&digest))
+    };
+    assert!(![0, 1, 2].into_iter().any(is_pulled));
+    for (digest, content) in image.blobs() {
+        assert_eq!(registry.blob("team/copy", digest).as_ref(), Some(content));
+    }
+    // The layers that are not sealed are mounted as well.
+    registry.clear_log();
+    lab.sealift(&[
+        "encrypt",
+        "-r",
+        "key.pub.pem",
+        "--layer",
+        "0",
+        &name("app"),
+        &name("sealed"),
+    ])
+    .succeeds();
+    assert_eq!(registry.count(Operation::Mount), 2);
+    for layer in [1, 2] {
+        let digest = image.layer_digest(layer);
+        assert!(registry.blob("team/sealed", &digest).is_some());
+        assert!(!is_pulled(layer), "{layer}");
+    }
+    assert!(is_pulled(0));
+}
