@@ -270,6 +270,11 @@ impl Index {
         &self.annotations
     }
 
+    /// Returns the type of the artifact, if this is one.
+    pub fn artifact_type(&self) -> Option<String> {
+        optional(&self.members, "artifactType").ok().flatten()
+    }
+
     /// Returns what the index is attached to.
     pub fn subject(&self) -> Option<&Descriptor> {
         self.subject.as_ref()

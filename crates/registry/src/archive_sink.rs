@@ -12,7 +12,7 @@ use crate::client::manifest_what;
 use crate::error::{Error, Mismatch};
 use crate::image_ref::LayoutName;
 use crate::layout::{INDEX, Layout, MARKER, MARKER_CONTENT, blob_name};
-use crate::layout_index::LayoutIndex;
+use crate::layout_index::{Attachment, LayoutIndex};
 use crate::manifest::RawManifest;
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
 use crate::spool::{Spool, folder_of, remove_leftovers, sync_folder, temporary_for};
@@ -28,6 +28,8 @@ pub(crate) struct ArchiveSink {
 struct Shared {
     path: PathBuf,
     state: Mutex<State>,
+    /// What is listed together with the image.
+    attached: Mutex<Vec<Attachment>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl ArchiveSink {
             shared: Arc::new(Shared {
                 path: file.to_owned(),
                 state: Mutex::new(State::Untouched),
+                attached: Mutex::default(),
             }),
             name,
         })
@@ -106,6 +109,14 @@ impl Sink for ArchiveSink {
             .keep(spool, &manifest.digest, manifest.bytes.len() as u64)
     }
 
+    fn attach(&self, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error> {
+        self.put_manifest(manifest)?;
+        let attached = self.shared.attached.lock();
+        let mut attached = attached.unwrap_or_else(PoisonError::into_inner);
+        attached.push(Attachment::of(manifest, tag));
+        Ok(())
+    }
+
     fn finish(&self, root: &RawManifest) -> Result<(), Error> {
         if let Some(expected) = self.name.as_ref().and_then(LayoutName::digest)
             && expected != root.digest
@@ -124,6 +135,10 @@ impl Sink for ArchiveSink {
         }
         let mut index = LayoutIndex::empty();
         index.enter(root, self.name.as_ref());
+        let attached = self.shared.attached.lock();
+        let attached = attached.unwrap_or_else(PoisonError::into_inner);
+        attached.iter().for_each(|one| index.attach(one));
+        drop(attached);
         let index = index.render();
         let path = &self.shared.path;
         self.shared

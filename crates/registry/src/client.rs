@@ -18,6 +18,7 @@ use crate::journal::Journal;
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
 use crate::rate::RateLimit;
+use crate::referrers::Referrer;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
 use crate::tls::Tls;
 
@@ -89,6 +90,8 @@ struct Inner {
     parallel_ranges: NonZeroUsize,
     /// Registries that take blobs in one piece only.
     without_chunks: Mutex<HashSet<Box<str>>>,
+    /// Held while a list of referrers is changed.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -117,6 +120,7 @@ impl Client {
             journal: options.journal.map(Journal::new),
             parallel_ranges: options.parallel_ranges.min(MAX_PARALLEL_RANGES),
             without_chunks: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -157,6 +161,8 @@ impl Client {
 
     /// Stores a manifest under its digest, or under a tag.
     ///
+    /// One that refers to another is also entered into the list that clients keep, where the registry keeps none.
+    ///
     /// # Errors
     /// Any [`Error`].
     pub async fn put_manifest(
@@ -167,13 +173,27 @@ impl Client {
     ) -> Result<(), Error> {
         let repository = self.repository(reference, Access::PullPush).await?;
         let name = tag.map_or_else(|| manifest.digest.to_string(), str::to_owned);
-        let call = Call::new(Method::PUT, endpoint(&repository, &["manifests", &name])?)
+        let listed = self.store(&repository, &name, manifest).await?;
+        match Referrer::of(manifest) {
+            Some(referrer) if !listed => self.enter_referrer(&repository, &referrer).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores a manifest; returns whether the registry says that it lists it as a referrer.
+    pub(crate) async fn store(
+        &self,
+        repository: &Repository,
+        name: &str,
+        manifest: &RawManifest,
+    ) -> Result<bool, Error> {
+        let call = Call::new(Method::PUT, endpoint(repository, &["manifests", name])?)
             .header(CONTENT_TYPE, media_type_header(&manifest.media_type)?)
             .body(manifest.bytes.clone());
-        let mut answer = self.call(&repository, &call).await?;
+        let mut answer = self.call(repository, &call).await?;
         if !matches!(answer.status(), 200..=204) {
             return Err(self
-                .refusal(&repository, &call, &mut answer, &manifest_what(&name))
+                .refusal(repository, &call, &mut answer, &manifest_what(name))
                 .await);
         }
         match digest_header(&answer) {
@@ -182,7 +202,7 @@ impl Client {
                     && stored != manifest.digest =>
             {
                 Err(Error::Mismatch {
-                    what: manifest_what(&name).into(),
+                    what: manifest_what(name).into(),
                     place: repository.to_string().into(),
                     mismatch: Mismatch::Digest {
                         expected: manifest.digest.clone(),
@@ -190,7 +210,7 @@ impl Client {
                     },
                 })
             }
-            _ => Ok(()),
+            _ => Ok(answer.header("oci-subject").is_some()),
         }
     }
 
@@ -432,6 +452,16 @@ impl Client {
         self.0.journal.as_ref()
     }
 
+    /// Waits for leave to change a list of referrers.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turn.lock().await
+    }
+
+    /// Returns the pause after which others may be asked again.
+    pub(crate) fn pace(&self) -> Duration {
+        self.0.retry.base
+    }
+
     pub(crate) fn chunk_size(&self) -> usize {
         self.0.chunk_size
     }
@@ -466,7 +496,7 @@ impl Client {
         Ok(scheme)
     }
 
-    async fn fetch_manifest(
+    pub(crate) async fn fetch_manifest(
         &self,
         repository: &Repository,
         name: &str,
@@ -572,7 +602,7 @@ const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,
     None => NonZeroUsize::MIN,
 };
-const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
 fn base(scheme: &str, host: &str) -> Result<Url, Error> {

@@ -116,6 +116,7 @@ impl Error {
             Failure::Transport(_)
             | Failure::Stalled { .. }
             | Failure::Busy { .. }
+            | Failure::Overwritten
             | Failure::UploadLost { .. } => true,
         }
     }
@@ -260,6 +261,10 @@ pub enum Failure {
         /// What it asks for.
         seconds: u64,
     },
+
+    /// Others moved the same tag again and again.
+    #[error("others keep writing over what was written")]
+    Overwritten,
 
     /// The registry forgot an upload after it had acknowledged a part: the blob must be written from its start.
     #[error("the registry lost the upload after {acknowledged} octets")]

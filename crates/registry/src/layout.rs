@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN};
 
 use crate::client::{blob_what, manifest_what};
@@ -12,6 +13,7 @@ use crate::error::{Error, Mismatch};
 use crate::image_ref::LayoutName;
 use crate::layout_index::{self, Choice, LayoutIndex};
 use crate::manifest::RawManifest;
+use crate::referrers::{Referrer, entries, fallback_tag};
 use crate::source::{BlobReader, Source};
 use crate::tar_index::TarIndex;
 
@@ -55,9 +57,11 @@ impl Layout {
         let octets = self.store.read(INDEX, layout_index::MAX_LEN as u64)?;
         let octets =
             octets.ok_or_else(|| Error::malformed(self.store.what(), "it has no `index.json`"))?;
-        LayoutIndex::parse(&octets).map_err(|reason| {
-            Error::malformed(format!("`index.json` of {}", self.store.what()), reason)
-        })
+        LayoutIndex::parse(&octets).map_err(|reason| self.bad_index(reason))
+    }
+
+    fn bad_index(&self, reason: String) -> Error {
+        Error::malformed(format!("`index.json` of {}", self.store.what()), reason)
     }
 }
 
@@ -71,9 +75,7 @@ impl Source for Layout {
                         what: what.into(),
                         place: self.store.place().into(),
                     },
-                    Choice::Malformed(reason) => {
-                        Error::malformed(format!("`index.json` of {}", self.store.what()), reason)
-                    }
+                    Choice::Malformed(reason) => self.bad_index(reason),
                 })?;
         self.manifest(&descriptor)
     }
@@ -119,6 +121,42 @@ impl Source for Layout {
             });
         }
         Ok(BlobReader::new(reader, descriptor, self.store.place()))
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        let index = self.index()?;
+        let list = fallback_tag(subject);
+        let mut found: IndexMap<Digest, Descriptor> = IndexMap::new();
+        // Some tools keep lists in layouts under the same names as in registries.
+        if let Some(raw) = self.tagged(&list)? {
+            let listed = entries(&raw.bytes, &format!("list of referrers `{list}`"))?;
+            found.extend(listed.into_iter().map(|e| (e.digest().clone(), e)));
+        }
+        for descriptor in index.manifests() {
+            let descriptor = descriptor.map_err(|reason| self.bad_index(reason))?;
+            let kind = descriptor.media_type();
+            if !kind.is_manifest() && !kind.is_index() {
+                continue;
+            }
+            let raw = match self.manifest(&descriptor) {
+                Ok(raw) => raw,
+                // Layouts need not hold everything that they list (image-layout.md, "Blobs").
+                Err(Error::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(referrer) = Referrer::of(&raw)
+                && referrer.subject.digest() == subject
+            {
+                found.insert(referrer.entry.digest().clone(), referrer.entry);
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
+        let index = self.index()?;
+        let named = index.named(tag).map_err(|reason| self.bad_index(reason))?;
+        named.map(|named| self.manifest(&named)).transpose()
     }
 
     fn is_local(&self) -> bool {

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::image_ref::LayoutName;
 use crate::manifest::RawManifest;
+use crate::referrers::{entry_of, is_attachment_tag};
 
 /// The entries of an `index.json`.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ struct Entry {
     text: Box<RawValue>,
     name: Option<String>,
     digest: Option<String>,
+    /// Whether it belongs to another entry, as far as this can be told from here.
+    is_attachment: bool,
 }
 
 /// Why no image was chosen.
@@ -68,7 +71,11 @@ impl LayoutIndex {
                 None => entry.name.as_deref() == Some(name.as_str()),
             },
         };
-        let found: Vec<_> = self.entries.iter().filter(wanted).collect();
+        let mut found: Vec<_> = self.entries.iter().filter(wanted).collect();
+        // What belongs to the image does not make it ambiguous; but somebody may have put only such things here.
+        if name.is_none() && found.iter().any(|entry| !entry.is_attachment) {
+            found.retain(|entry| !entry.is_attachment);
+        }
         let first = match (found.first(), name) {
             (Some(first), _) => first,
             (None, Some(name)) => {
@@ -84,8 +91,7 @@ impl LayoutIndex {
                 Some(name) => Choice::Malformed(format!("it names two images `{}`", name.as_str())),
             });
         }
-        Descriptor::from_raw(&first.text, "manifests[]")
-            .map_err(|error| Choice::Malformed(error.to_string()))
+        first.descriptor().map_err(Choice::Malformed)
     }
 
     /// Returns whether it holds an image of another name.
@@ -95,7 +101,42 @@ impl LayoutIndex {
             .map(LayoutName::as_str);
         self.entries
             .iter()
-            .any(|entry| entry.name.as_deref() != own)
+            .any(|entry| !entry.is_attachment && entry.name.as_deref() != own)
+    }
+
+    /// Returns every entry.
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = Result<Descriptor, String>> + '_ {
+        self.entries.iter().map(Entry::descriptor)
+    }
+
+    /// Returns the entry with exactly this name.
+    pub(crate) fn named(&self, name: &str) -> Result<Option<Descriptor>, String> {
+        let mut entries = self.entries.iter();
+        let found = entries.find(|entry| entry.name.as_deref() == Some(name));
+        found.map(Entry::descriptor).transpose()
+    }
+
+    /// Enters what belongs to an image: under a tag in the place of what had it, or without a name.
+    pub(crate) fn attach(&mut self, attachment: &Attachment) {
+        let mut entry = Entry {
+            text: attachment.entry.to_raw(),
+            name: attachment.tag.clone(),
+            digest: Some(attachment.entry.digest().to_string()),
+            is_attachment: true,
+        };
+        if let Some(tag) = &attachment.tag {
+            let mut annotations = attachment.entry.annotations().clone();
+            annotations.insert(REF_NAME.to_owned(), tag.clone());
+            entry.text = attachment
+                .entry
+                .clone()
+                .with_annotations(annotations)
+                .to_raw();
+        }
+        self.entries.retain(|old| {
+            old.name != entry.name || entry.name.is_none() && old.digest != entry.digest
+        });
+        self.entries.push(entry);
     }
 
     /// Enters an image, in the place of the one that had its name.
@@ -115,15 +156,19 @@ impl LayoutIndex {
             text: descriptor.to_raw(),
             name: name.map(str::to_owned),
             digest: Some(manifest.digest.to_string()),
+            is_attachment: false,
         };
         let unnamed = self
             .entries
             .iter()
-            .filter(|entry| entry.name.is_none())
+            .filter(|entry| entry.name.is_none() && !entry.is_attachment)
             .count();
         let replaced = |old: &Entry| match name {
             Some(_) => old.name == entry.name,
-            None => old.name.is_none() && (unnamed == 1 || old.digest == entry.digest),
+            None => {
+                let is_alone = unnamed == 1 && !old.is_attachment;
+                old.name.is_none() && (is_alone || old.digest == entry.digest)
+            }
         };
         let place = self
             .entries
@@ -163,6 +208,8 @@ impl Entry {
         #[derive(Deserialize)]
         struct View {
             digest: Option<String>,
+            #[serde(rename = "artifactType")]
+            artifact_type: Option<String>,
             annotations: Option<HashMap<String, String>>,
         }
         let view: View = serde_json::from_str(text.get())
@@ -170,11 +217,34 @@ impl Entry {
         let name = view
             .annotations
             .and_then(|mut annotations| annotations.remove(REF_NAME));
+        let is_attachment =
+            view.artifact_type.is_some() || name.as_deref().is_some_and(is_attachment_tag);
         Ok(Self {
             text,
             name,
             digest: view.digest,
+            is_attachment,
         })
+    }
+
+    fn descriptor(&self) -> Result<Descriptor, String> {
+        Descriptor::from_raw(&self.text, "manifests[]").map_err(|error| error.to_string())
+    }
+}
+
+/// What belongs to an image without being part of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    pub(crate) entry: Descriptor,
+    pub(crate) tag: Option<String>,
+}
+
+impl Attachment {
+    pub(crate) fn of(manifest: &RawManifest, tag: Option<&str>) -> Self {
+        Self {
+            entry: entry_of(manifest).unwrap_or_else(|| manifest.descriptor()),
+            tag: tag.map(str::to_owned),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::client::manifest_what;
 use crate::error::{Error, Mismatch};
 use crate::image_ref::LayoutName;
 use crate::layout::{INDEX, MARKER, MARKER_CONTENT, MAX_MARKER_LEN, blob_name, check_marker};
-use crate::layout_index::{self, LayoutIndex};
+use crate::layout_index::{self, Attachment, LayoutIndex};
 use crate::manifest::RawManifest;
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
 use crate::spool::{PARTIAL, Spool, folder_of, remove_leftovers, sync_folder, temporary};
@@ -35,6 +35,8 @@ struct Shared {
     dirty: Mutex<BTreeSet<PathBuf>>,
     /// Blobs that were there already and have been read whole.
     sound: Mutex<BTreeSet<Digest>>,
+    /// What is listed together with the image.
+    attached: Mutex<Vec<Attachment>>,
 }
 
 impl LayoutSink {
@@ -68,6 +70,7 @@ impl LayoutSink {
                 dir: dir.to_owned(),
                 dirty: Mutex::default(),
                 sound: Mutex::default(),
+                attached: Mutex::default(),
             }),
             name,
         })
@@ -102,6 +105,14 @@ impl Sink for LayoutSink {
         let mut spool = Spool::new(&self.shared.prepare()?)?;
         spool.append(&manifest.bytes)?;
         self.shared.keep(spool, &manifest.digest, size)
+    }
+
+    fn attach(&self, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error> {
+        self.put_manifest(manifest)?;
+        let attached = self.shared.attached.lock();
+        let mut attached = attached.unwrap_or_else(PoisonError::into_inner);
+        attached.push(Attachment::of(manifest, tag));
+        Ok(())
     }
 
     fn finish(&self, root: &RawManifest) -> Result<(), Error> {
@@ -240,6 +251,9 @@ impl Shared {
             Err(error) => return Err(Error::io("read", &path)(error)),
         };
         index.enter(root, name);
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached.iter().for_each(|one| index.attach(one));
+        drop(attached);
         let mut file = temporary(&self.dir)?;
         file.write_all(&index.render())
             .map_err(Error::io("write", &path))?;

@@ -25,6 +25,7 @@ use crate::retry;
 pub(crate) enum Access {
     Pull,
     PullPush,
+    PullDelete,
 }
 
 /// A repository at a registry that was found to speak `base`'s scheme.
@@ -50,6 +51,7 @@ impl Repository {
         let own = match self.access {
             Access::Pull => scope(&self.name, &["pull"]),
             Access::PullPush => scope(&self.name, &["pull", "push"]),
+            Access::PullDelete => scope(&self.name, &["pull", "delete"]),
         };
         let other = self.mounts_from.as_ref();
         std::iter::once(own)

@@ -78,6 +78,16 @@ impl Source for Remote {
         Some(&self.reference)
     }
 
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        self.runtime
+            .block_on(self.client.referrers(&self.reference, subject, None))
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
+        self.runtime
+            .block_on(self.client.tagged(&self.reference, tag))
+    }
+
     fn is_local(&self) -> bool {
         false
     }
@@ -181,6 +191,11 @@ impl Sink for Remote {
     fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
         self.runtime
             .block_on(self.client.put_manifest(&self.reference, None, manifest))
+    }
+
+    fn attach(&self, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error> {
+        self.runtime
+            .block_on(self.client.put_manifest(&self.reference, tag, manifest))
     }
 
     fn finish(&self, root: &RawManifest) -> Result<(), Error> {

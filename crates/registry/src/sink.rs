@@ -45,6 +45,13 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Any [`Error`]
     fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error>;
 
+    /// Stores a manifest that belongs to the image without being part of it: a referrer, or with a tag what is found by
+    /// its name, such as cosign's signatures. Comes before [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn attach(&self, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error>;
+
     /// Gives the image its name: moves the tag, or replaces `index.json`. Comes last.
     ///
     /// # Errors

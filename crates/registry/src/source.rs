@@ -44,6 +44,22 @@ pub trait Source: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Lists the manifests whose `subject` has a digest; a source that cannot hold any lists none.
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn referrers(&self, _subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Fetches what another name beside this image stands for, if there is such a name.
+    ///
+    /// # Errors
+    /// Any [`Error`] but [`Error::NotFound`]
+    fn tagged(&self, _tag: &str) -> Result<Option<RawManifest>, Error> {
+        Ok(None)
+    }
+
     /// Returns whether everything comes from this machine's disk.
     fn is_local(&self) -> bool;
 }

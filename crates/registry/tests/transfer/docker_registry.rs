@@ -10,6 +10,7 @@ use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, P
 use sealift_testkit::noise;
 
 use crate::lab::{Unread, copy, options, sink, source, write};
+use crate::referrers::referrer;
 
 /// A docker-registry below a scratch folder; dropping it stops it.
 struct Peer {
@@ -144,6 +145,46 @@ fn an_image_goes_to_an_open_registry_and_back() {
         error.to_string(),
         format!("manifest `v2` was not found at {}/demo/app", peer.address)
     );
+}
+
+/// It has no list of referrers, so the one under a tag is kept.
+#[test]
+fn referrers_tags_and_deletion_work_without_its_help() {
+    let Some(peer) = Peer::start("none") else {
+        return;
+    };
+    there_and_back(&peer, options(), "demo/app:v1").unwrap();
+    let transport = Transport::new(options()).unwrap();
+    let name = peer.reference("demo/app:v1");
+    let (from, to) = (source(&transport, &name), sink(&transport, &name));
+    let root = from.root().unwrap();
+    write(&*to, b"{}").unwrap();
+    let listed = || -> Vec<String> {
+        let listed = from.referrers(&root.digest).unwrap();
+        listed.iter().map(|one| one.digest().to_string()).collect()
+    };
+    assert_eq!(listed(), [""; 0]);
+    let both = [
+        referrer(&root, "a/sbom", "1"),
+        referrer(&root, "a/sig", "2"),
+    ];
+    for one in &both {
+        to.attach(one, None).unwrap();
+    }
+    let expected: Vec<_> = both.iter().map(|one| one.digest.to_string()).collect();
+    let mut found = listed();
+    found.sort_by_key(|digest| expected.iter().position(|one| one == digest));
+    assert_eq!(found, expected);
+    to.attach(&both[0], Some("other")).unwrap();
+    let list = root.digest.to_string().replace(':', "-");
+    let client = transport.client();
+    let reference = format!("{}/demo/app:v1", peer.address).parse().unwrap();
+    let tags = || transport.runtime().block_on(client.tags(&reference));
+    assert_eq!(tags().unwrap(), ["other", &list, "v1"]);
+    let delete = client.delete_manifest(&reference, &both[0].digest);
+    transport.runtime().block_on(delete).unwrap();
+    let error = from.manifest(&both[0].descriptor()).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }
 
 #[test]

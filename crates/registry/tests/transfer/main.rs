@@ -9,4 +9,5 @@ mod login;
 mod mount;
 mod pull;
 mod push;
+mod referrers;
 mod resume;
