@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use sealift_image::{Copy, SourceCheck};
+use sealift_image::{Attached, Copy, SourceCheck};
 
-use crate::args::CopyArgs;
+use crate::args::{AttachedChoice, CopyArgs};
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
@@ -23,6 +23,8 @@ pub(crate) fn run(
         source: &ends.source,
         sink: &*ends.sink,
         platforms: args.transfer.platforms.platforms.clone(),
+        referrers: attached(args.referrers),
+        signatures: attached(args.signatures),
         jobs: jobs(args.transfer.jobs),
         progress: &progress,
     };
@@ -34,4 +36,11 @@ pub(crate) fn run(
     let outcome = interrupt.explain(copy.run(), &progress)?;
     drop(progress);
     transfer.deliver(console, &outcome, began.elapsed())
+}
+
+fn attached(choice: AttachedChoice) -> Attached {
+    match choice {
+        AttachedChoice::Drop => Attached::Drop,
+        AttachedChoice::Keep => Attached::Keep,
+    }
 }

@@ -4,7 +4,9 @@ use crate::args::InspectArgs;
 use crate::console::{Console, Form};
 use crate::exit::Failure;
 use crate::places::{parse, transport};
-use crate::report::{Purpose, inspection_json, inspection_text};
+use crate::report::{
+    Purpose, attachments_json, attachments_text, inspection_json, inspection_text,
+};
 
 pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let reference = parse(&args.source.reference)?;
@@ -14,13 +16,25 @@ pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Failure> 
         return console.result(&source.root()?.bytes);
     }
     let inspection = sealift_image::inspect(&*source, &args.source.platforms.platforms)?;
+    let attachments = match args.referrers {
+        true => Some(sealift_image::attachments(&*source)?),
+        false => None,
+    };
     let reference = reference.to_string();
     match console.form {
         Form::Json => {
-            console.result_json(&inspection_json(&reference, &inspection, Purpose::Inspect))
+            let mut value = inspection_json(&reference, &inspection, Purpose::Inspect);
+            if let (Some(attachments), Some(members)) = (&attachments, value.as_object_mut()) {
+                members.insert("referrers".to_owned(), attachments_json(attachments));
+            }
+            console.result_json(&value)
         }
         Form::Text => {
-            console.result(inspection_text(&reference, &inspection, Purpose::Inspect).as_bytes())
+            let mut text = inspection_text(&reference, &inspection, Purpose::Inspect);
+            if let Some(attachments) = &attachments {
+                text.push_str(&attachments_text(attachments));
+            }
+            console.result(text.as_bytes())
         }
     }
 }

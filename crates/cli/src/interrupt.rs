@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use sealift_image::{ImageError, SourceCheck};
-use sealift_oci::{Descriptor, Reference};
+use sealift_oci::{Descriptor, Digest, Reference};
 use sealift_registry::{BlobReader, Error, RawManifest, Source};
 
 use crate::console::Console;
@@ -133,6 +133,16 @@ impl Source for Watched {
 
     fn repository(&self) -> Option<&Reference> {
         self.inner.repository()
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        self.interrupt.check()?;
+        self.inner.referrers(subject)
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Option<RawManifest>, Error> {
+        self.interrupt.check()?;
+        self.inner.tagged(tag)
     }
 
     fn is_local(&self) -> bool {

@@ -8,6 +8,7 @@ mod completion;
 mod console;
 mod copy;
 mod decrypt;
+mod delete;
 mod deliver;
 mod encrypt;
 mod exit;
@@ -23,6 +24,7 @@ mod policy;
 mod progress;
 mod report;
 mod shamir;
+mod tags;
 mod text;
 mod transfer;
 mod verify;
@@ -60,6 +62,8 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Keygen(args) => return keygen::run(args, console),
         Command::Completion(args) => return completion::run(args, console),
         Command::Version => return version::run(console),
+        Command::Tags(args) => return tags::run(args, console),
+        Command::Delete(args) => return delete::run(args, console),
         Command::Encrypt(_)
         | Command::Decrypt(_)
         | Command::Copy(_)

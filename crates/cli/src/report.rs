@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use sealift_image::{Action, InspectedLayer, InspectedManifest, Inspection, Outcome, Plan};
+use sealift_image::{
+    Action, Attachment, InspectedLayer, InspectedManifest, Inspection, Outcome, Plan,
+};
 use sealift_oci::Platform;
 use serde_json::{Value, json};
 
@@ -125,6 +127,47 @@ pub(crate) fn inspection_text(
         text.push_str(&manifest_text(manifest, purpose));
     }
     text
+}
+
+/// What belongs to an image, for `inspect --referrers`.
+pub(crate) fn attachments_json(attachments: &[Attachment]) -> Value {
+    attachments
+        .iter()
+        .map(|attachment| {
+            let descriptor = &attachment.descriptor;
+            json!({
+                "subject": attachment.subject.to_string(),
+                "digest": descriptor.digest().to_string(),
+                "mediaType": descriptor.media_type().as_str(),
+                "artifactType": descriptor.artifact_type(),
+                "size": descriptor.size(),
+                "tag": attachment.tag,
+                "annotations": descriptor.annotations(),
+            })
+        })
+        .collect()
+}
+
+/// The same for people.
+pub(crate) fn attachments_text(attachments: &[Attachment]) -> String {
+    if attachments.is_empty() {
+        return "\nnothing refers to it\n".to_owned();
+    }
+    let mut table = Table::new(&["REFERRER", "SUBJECT", "SIZE", "TYPE", "TAG"]);
+    for attachment in attachments {
+        let descriptor = &attachment.descriptor;
+        let kind = descriptor
+            .artifact_type()
+            .unwrap_or_else(|| descriptor.media_type().as_str().to_owned());
+        table.row(vec![
+            short(descriptor.digest()),
+            short(&attachment.subject),
+            human(descriptor.size()),
+            kind,
+            attachment.tag.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    format!("\n{}", table.render())
 }
 
 /// What an inspection is shown for.

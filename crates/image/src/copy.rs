@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use sealift_oci::{Descriptor, Digest, Index, Platform};
 use sealift_registry::{Begun, BlobWriter, RawManifest, Sink, Source};
 
+use crate::attached::{Attached, Attachments};
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
@@ -21,6 +22,10 @@ pub struct Copy<'a> {
     pub sink: &'a dyn Sink,
     /// Platforms to take along; empty: all, and the digest stays the same.
     pub platforms: Vec<Platform>,
+    /// Manifests that refer to the image, and those that refer to them.
+    pub referrers: Attached,
+    /// What cosign keeps under tags made of the image's digest.
+    pub signatures: Attached,
     /// Blobs in flight.
     pub jobs: NonZeroUsize,
     /// Receives what happens.
@@ -46,16 +51,19 @@ impl Copy<'_> {
         Ok(Plan::new(&tree, &chosen))
     }
 
-    /// Moves blobs, then manifests, then the tag.
+    /// Moves blobs, then manifests, then what belongs to them, then the tag.
     ///
     /// # Errors
     /// [`ImageError`]; the destination's tag is untouched then.
     pub fn run(&self) -> Result<Outcome, ImageError> {
         let tree = Tree::load(self.source, &self.platforms)?;
+        let attached = Attachments::find(self.source, &tree, self.referrers, self.signatures)?;
         let images = tree.images();
         let mut seen = HashSet::new();
         let blobs: Vec<(&Descriptor, Action)> = images
             .iter()
+            .copied()
+            .chain(attached.iter().flat_map(|(_, tree)| tree.images()))
             .flat_map(|image| {
                 let layers = image
                     .manifest
@@ -86,6 +94,15 @@ impl Copy<'_> {
             .map(|image| image.manifest.layers().len())
             .sum();
         let root = self.put(&tree.root)?;
+        for (attachment, tree) in &attached {
+            if let Node::Index(branch) = &tree.root {
+                for (_, child) in &branch.children {
+                    self.put(child)?;
+                }
+            }
+            self.sink
+                .attach(tree.root.raw(), attachment.tag.as_deref())?;
+        }
         self.sink.finish(&root)?;
         Ok(Outcome {
             digest: root.digest,

@@ -4,6 +4,7 @@
 //! Everything is synchronous and runs on threads of its own: never call it on an async worker. What happens is told to
 //! a [`Progress`]; nothing here knows a terminal.
 
+mod attached;
 mod blob;
 mod copy;
 mod error;
@@ -19,6 +20,7 @@ mod verify;
 mod wanted;
 mod work;
 
+pub use attached::{Attached, Attachment, attachments};
 pub use copy::Copy;
 pub use error::{ImageError, Kind};
 pub use inspect::{InspectedLayer, InspectedManifest, InspectedRecipient, Inspection, inspect};

@@ -51,14 +51,7 @@ impl Tree {
     pub(crate) fn load(source: &dyn Source, platforms: &[Platform]) -> Result<Self, ImageError> {
         let raw = source.root()?;
         let digest = raw.digest.clone();
-        let mut loader = Loader {
-            source,
-            platforms,
-            met: vec![false; platforms.len()],
-            seen: Vec::new(),
-            manifests: 0,
-            octets: 0,
-        };
+        let mut loader = Loader::new(source, platforms);
         let root = loader.node(raw, None, 0)?;
         if let (true, Some(wanted)) = (root.images().is_empty(), platforms.first()) {
             return Err(loader.no_such(wanted));
@@ -71,6 +64,13 @@ impl Tree {
         } else {
             only_image(root)
         };
+        Ok(Self { root, digest })
+    }
+
+    /// Reads the documents below a manifest that no reference names.
+    pub(crate) fn of(source: &dyn Source, raw: RawManifest) -> Result<Self, ImageError> {
+        let digest = raw.digest.clone();
+        let root = Loader::new(source, &[]).node(raw, None, 0)?;
         Ok(Self { root, digest })
     }
 
@@ -157,7 +157,18 @@ struct Loader<'a> {
 /// Most octets of all manifests, indexes and configurations of one image together.
 const MAX_DOCUMENTS_LEN: usize = 128 * 1024 * 1024;
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(source: &'a dyn Source, platforms: &'a [Platform]) -> Self {
+        Self {
+            source,
+            platforms,
+            met: vec![false; platforms.len()],
+            seen: Vec::new(),
+            manifests: 0,
+            octets: 0,
+        }
+    }
+
     fn node(
         &mut self,
         raw: RawManifest,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sealift_image::{
-    Action, Attestations, Copy, Event, ImageError, Kind, LazyPullAnnotations, Open,
+    Action, Attached, Attestations, Copy, Event, ImageError, Kind, LazyPullAnnotations, Open,
     OriginalManifest, Outcome, Progress, Seal, Selection, SourceCheck, Verify, inspect,
 };
 use sealift_keywrap::{
@@ -463,6 +463,8 @@ fn sealing_again_has_nothing_to_do_and_copying_changes_nothing() {
         source: &*bench.source("sealed"),
         sink: &*bench.sink("copy"),
         platforms: Vec::new(),
+        referrers: Attached::Drop,
+        signatures: Attached::Drop,
         jobs: NonZeroUsize::MIN,
         progress: &bench.notices,
     };
@@ -622,6 +624,8 @@ fn a_nested_index_that_is_narrowed_names_what_is_there() {
         source: &*bench.source("plain"),
         sink: &*bench.sink("sealed"),
         platforms: platforms.clone(),
+        referrers: Attached::Drop,
+        signatures: Attached::Drop,
         jobs: NonZeroUsize::MIN,
         progress: &bench.notices,
     };

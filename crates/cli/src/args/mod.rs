@@ -5,6 +5,7 @@ mod group_keys;
 mod holders;
 mod keys;
 mod nodes;
+mod repositories;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub(crate) use keys::{
     HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, RecipientArgs,
 };
 pub(crate) use nodes::*;
+pub(crate) use repositories::{DeleteArgs, TagsArgs};
 
 /// Seals container images so that only who holds a key can read their layers.
 ///
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     #[command(visible_alias = "layerinfo")]
     Inspect(InspectArgs),
     Verify(VerifyArgs),
+    Tags(TagsArgs),
+    Delete(DeleteArgs),
     Keygen(KeygenArgs),
     Holder(HolderArgs),
     Operator(OperatorArgs),
@@ -199,6 +203,15 @@ Next: `sealift inspect DST` shows the layers in clear; `sealift verify DST` re-h
 #[derive(Args, Debug)]
 #[command(after_help = COPY_EXAMPLES, after_long_help = COPY_EXAMPLES)]
 pub(crate) struct CopyArgs {
+    /// What refers to the image (SBOMs, provenance, signatures by `subject`), and what refers to that: leave it behind, or
+    /// take it along, in clear
+    #[arg(long, value_enum, value_name = "CHOICE", default_value = "drop")]
+    pub(crate) referrers: AttachedChoice,
+
+    /// What cosign keeps under tags (`sha256-….sig`, `.att`, `.sbom`): leave it behind, or take it along
+    #[arg(long, value_enum, value_name = "CHOICE", default_value = "drop")]
+    pub(crate) signatures: AttachedChoice,
+
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
 }
@@ -210,6 +223,9 @@ Examples:
 
   Out of the archive into another registry
     sealift copy oci-archive:app.tar docker://inside.example/app:1
+
+  With everything that belongs to it
+    sealift copy registry.example/app:1 inside.example/app:1 --referrers keep --signatures keep
 
 Next: `sealift verify DST` re-hashes what arrived.";
 
@@ -223,6 +239,10 @@ pub(crate) struct InspectArgs {
     /// Print the octets of the manifest or index exactly as they are stored
     #[arg(long, conflicts_with = "json")]
     pub(crate) raw: bool,
+
+    /// Also list what refers to the image, and cosign's signatures
+    #[arg(long, conflicts_with = "raw")]
+    pub(crate) referrers: bool,
 
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -368,6 +388,15 @@ pub(crate) enum AttestationChoice {
     /// Leave them out
     Drop,
     /// Take them along, in clear
+    Keep,
+}
+
+/// `--referrers` and `--signatures` of `copy`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum AttachedChoice {
+    /// Leave it behind
+    Drop,
+    /// Take it along
     Keep,
 }
 

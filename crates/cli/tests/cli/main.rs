@@ -1,6 +1,7 @@
 //! The built binary, as its users meet it.
 #![cfg(test)]
 
+mod attached;
 mod bad_input;
 #[cfg(target_os = "linux")]
 mod deployment;
