@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
@@ -20,7 +20,8 @@ use crate::manifest::RawManifest;
 use crate::rate::RateLimit;
 use crate::referrers::Referrer;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
-use crate::tls::Tls;
+use crate::routes::{Role, Route, Routes, Wanted};
+use crate::tls::{Tls, Verification};
 
 /// How to reach registries.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub proxies: Proxies,
     /// Uses `http` for every registry. Registries on this machine need no such leave.
     pub plain_http: bool,
+    /// Mirrors, and whom to trust where, as configuration files have it.
+    pub routes: Routes,
     /// When to try again.
     pub retry: RetryPolicy,
     /// Longest time to connect.
@@ -58,6 +61,7 @@ impl Default for Options {
             tls: Tls::default(),
             proxies: Proxies::default(),
             plain_http: false,
+            routes: Routes::default(),
             retry: RetryPolicy::default(),
             connect_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
@@ -78,10 +82,12 @@ pub struct Client(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: Http,
+    http_options: HttpOptions,
+    https: Mutex<HashMap<(Tls, Verification), Arc<Http>>>,
     logins: Logins,
     schemes: tokio::sync::Mutex<HashMap<Box<str>, &'static str>>,
-    tls_given: bool,
+    routes: Routes,
+    notes: Mutex<Vec<String>>,
     plain_http: bool,
     retry: RetryPolicy,
     manifest_limit: usize,
@@ -100,19 +106,23 @@ impl Client {
     /// # Errors
     /// [`Error::Malformed`], for options that cannot be used.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let tls_given = options.tls.is_given();
-        let http = Http::new(HttpOptions {
+        let http_options = HttpOptions {
             tls: options.tls,
+            verification: Verification::Full,
             proxies: options.proxies,
             connect_timeout: options.connect_timeout,
             idle_timeout: options.idle_timeout,
             rate_limit: options.rate_limit,
-        })?;
+        };
+        let key = (http_options.tls.clone(), http_options.verification);
+        let http = Arc::new(Http::new(http_options.clone())?);
         Ok(Self(Arc::new(Inner {
-            http,
+            http_options,
+            https: Mutex::new(HashMap::from([(key, http)])),
             logins: Logins::new(options.credentials, options.plain_http),
             schemes: tokio::sync::Mutex::default(),
-            tls_given,
+            routes: options.routes,
+            notes: Mutex::default(),
             plain_http: options.plain_http,
             retry: options.retry,
             manifest_limit: options.manifest_limit,
@@ -129,14 +139,13 @@ impl Client {
     /// # Errors
     /// Any [`Error`].
     pub async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error> {
-        let repository = self.repository(reference, Access::Pull).await?;
-        self.fetch_manifest(
-            &repository,
-            &reference.manifest_name(),
-            reference.digest(),
-            None,
-        )
-        .await
+        let name = reference.manifest_name();
+        let wanted = match reference.digest() {
+            Some(_) => Wanted::Digest,
+            None => Wanted::Tag,
+        };
+        self.manifest_from_any(reference, wanted, &name, reference.digest(), None)
+            .await
     }
 
     /// Fetches the manifest that a descriptor of the same repository points to; size and digest are verified.
@@ -148,15 +157,90 @@ impl Client {
         reference: &Reference,
         descriptor: &Descriptor,
     ) -> Result<RawManifest, Error> {
-        let repository = self.repository(reference, Access::Pull).await?;
         let name = descriptor.digest().to_string();
-        self.fetch_manifest(
-            &repository,
-            &name,
-            Some(descriptor.digest()),
-            Some(descriptor),
-        )
-        .await
+        let digest = Some(descriptor.digest());
+        self.manifest_from_any(reference, Wanted::Digest, &name, digest, Some(descriptor))
+            .await
+    }
+
+    /// Asks one place after the other.
+    async fn manifest_from_any(
+        &self,
+        reference: &Reference,
+        wanted: Wanted,
+        name: &str,
+        digest: Option<&Digest>,
+        descriptor: Option<&Descriptor>,
+    ) -> Result<RawManifest, Error> {
+        let routes = self.routes(reference, wanted)?;
+        let mut left = routes.len();
+        for route in &routes {
+            left -= 1;
+            let outcome = match self.at(route, Access::Pull).await {
+                Ok(place) => self.fetch_manifest(&place, name, digest, descriptor).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if left > 0 => self.note_failure(route, &error),
+                Ok(manifest) => {
+                    self.note_success(route, &manifest_what(name));
+                    return Ok(manifest);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::unsupported(format!("no host has `{reference}`")))
+    }
+
+    /// Returns the places that may have an image, its registry last.
+    pub(crate) fn routes(
+        &self,
+        reference: &Reference,
+        wanted: Wanted,
+    ) -> Result<Vec<Route>, Error> {
+        let Inner {
+            routes,
+            http_options,
+            ..
+        } = &*self.0;
+        routes.of(reference, wanted, &http_options.tls)
+    }
+
+    /// Returns what was learnt about mirrors since this was last asked, one sentence each.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes())
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Vec<String>> {
+        let notes = self.0.notes.lock();
+        notes.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_failure(&self, route: &Route, error: &Error) {
+        let mut causes = error.to_string();
+        if let Some(cause) = std::error::Error::source(error) {
+            causes = format!("{causes}: {cause}");
+        }
+        let place = &route.reference;
+        self.note(format!(
+            "mirror {} was passed over: {causes}",
+            place.registry()
+        ));
+    }
+
+    pub(crate) fn note_success(&self, route: &Route, what: &str) {
+        if route.role == Role::Mirror {
+            let place = &route.reference;
+            self.note(format!("{what} comes from mirror {}", place.registry()));
+        }
+    }
+
+    fn note(&self, text: String) {
+        let mut notes = self.notes();
+        // A long run must not fill the memory with what went wrong.
+        if notes.len() < MAX_NOTES {
+            notes.push(text);
+        }
     }
 
     /// Stores a manifest under its digest, or under a tag.
@@ -253,30 +337,66 @@ impl Client {
         }
     }
 
-    /// Finds out how a registry is reached, and names a repository there.
+    /// Finds out how the registry of an image is reached, and names the repository there. Never a mirror.
     pub(crate) async fn repository(
         &self,
         reference: &Reference,
         access: Access,
     ) -> Result<Repository, Error> {
-        let registry = reference.registry();
-        let host = match registry {
-            Reference::DEFAULT_REGISTRY => DOCKER_HUB,
-            other => other,
+        match self.routes(reference, Wanted::Digest)?.pop() {
+            Some(route) => self.at(&route, access).await,
+            None => Err(Error::unsupported(format!("no host has `{reference}`"))),
+        }
+    }
+
+    /// Finds out how one place for an image is reached.
+    pub(crate) async fn at(&self, route: &Route, access: Access) -> Result<Repository, Error> {
+        let http = self.http(route)?;
+        let registry = route.reference.registry();
+        let root = match &route.root {
+            Some(root) => root.clone(),
+            None => {
+                let host = match registry {
+                    Reference::DEFAULT_REGISTRY => DOCKER_HUB,
+                    other => other,
+                };
+                let scheme = self.scheme(host, route, &http).await?;
+                join(&base(scheme, host)?, "v2/")?
+            }
         };
-        let scheme = self.scheme(host).await?;
         Ok(Repository {
-            base: base(scheme, host)?,
+            base: join(&root, "/")?,
+            root,
+            http,
             registry: registry.into(),
-            name: reference.repository().into(),
+            name: route.reference.repository().into(),
             access,
             mounts_from: None,
+            role: route.role,
+            namespace: route.namespace.clone(),
         })
+    }
+
+    /// Returns the connections for one kind of trust.
+    fn http(&self, route: &Route) -> Result<Arc<Http>, Error> {
+        let inner = &*self.0;
+        let key = (route.tls.clone(), route.verification);
+        let mut https = inner.https.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = https.get(&key) {
+            return Ok(Arc::clone(http));
+        }
+        let http = Arc::new(Http::new(HttpOptions {
+            tls: route.tls.clone(),
+            verification: route.verification,
+            ..inner.http_options.clone()
+        })?);
+        https.insert(key, Arc::clone(&http));
+        Ok(http)
     }
 
     /// Sends a request until it is answered with more than "later", or attempts run out. Other refusals are returned.
     pub(crate) async fn call(&self, repository: &Repository, call: &Call) -> Result<Answer, Error> {
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts_at(repository);
         loop {
             match self.attempt(repository, call).await {
                 Ok(answer) => return Ok(answer),
@@ -291,7 +411,8 @@ impl Client {
         repository: &Repository,
         call: &Call,
     ) -> Result<Answer, Setback> {
-        let Inner { http, logins, .. } = &*self.0;
+        let logins = &self.0.logins;
+        let http = &*repository.http;
         // A session at another host, as some registries use for uploads, never sees the login nor gets to ask for one.
         let at_home = crate::http::same_origin(&call.url, &repository.base);
         let login = if at_home {
@@ -327,6 +448,15 @@ impl Client {
 
     pub(crate) fn attempts(&self) -> Attempts {
         Attempts::new(self.0.retry)
+    }
+
+    /// Mirrors are asked a second time only: there is another place to ask.
+    pub(crate) fn attempts_at(&self, repository: &Repository) -> Attempts {
+        let mut policy = self.0.retry;
+        if repository.role == Role::Mirror {
+            policy.attempts = policy.attempts.min(MIRROR_ATTEMPTS);
+        }
+        Attempts::new(policy)
     }
 
     /// Waits after a setback, or turns it into the error to report.
@@ -427,7 +557,7 @@ impl Client {
         call: &Call,
         body: Streamed,
     ) -> Result<Answer, Setback> {
-        let Inner { http, logins, .. } = &*self.0;
+        let (http, logins) = (&*repository.http, &self.0.logins);
         let at_home = crate::http::same_origin(&call.url, &repository.base);
         let login = if at_home {
             logins.current(http, repository).await?
@@ -466,17 +596,17 @@ impl Client {
         self.0.chunk_size
     }
 
-    async fn scheme(&self, host: &str) -> Result<&'static str, Error> {
+    async fn scheme(&self, host: &str, route: &Route, http: &Http) -> Result<&'static str, Error> {
         let inner = &*self.0;
         if inner.plain_http {
             return Ok("http");
         }
         let secured = base("https", host)?;
-        if !is_loopback(&secured) {
-            return Ok("https");
-        }
-        if !inner.tls_given {
-            return Ok("http");
+        let insecure = route.verification == Verification::Skipped;
+        match (is_loopback(&secured), route.tls.is_given() || insecure) {
+            (false, _) if !insecure => return Ok("https"),
+            (true, false) => return Ok("http"),
+            _ => {}
         }
         // TLS was set up, but perhaps for the other registry of this command: ask the port.
         let mut schemes = inner.schemes.lock().await;
@@ -484,7 +614,7 @@ impl Client {
             return Ok(scheme);
         }
         let probe = Call::new(Method::GET, join(&secured, "v2/")?);
-        let scheme = match inner.http.send(&probe, &secured, None).await {
+        let scheme = match http.send(&probe, &secured, None).await {
             Err(Setback::Transient { failure, .. }) if may_speak_no_tls(&failure) => "http",
             Err(Setback::Final(Error::Network { failure, .. })) if may_speak_no_tls(&failure) => {
                 "http"
@@ -517,7 +647,7 @@ impl Client {
         }
         let call = Call::new(Method::GET, endpoint(repository, &["manifests", name])?)
             .header(ACCEPT, HeaderValue::from_static(ACCEPTED));
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts_at(repository);
         let (answer, body) = loop {
             let mut answer = match self.attempt(repository, &call).await {
                 Ok(answer) => answer,
@@ -567,10 +697,13 @@ impl Client {
 
 /// Returns `scheme://registry/v2/repository/…`.
 pub(crate) fn endpoint(repository: &Repository, rest: &[&str]) -> Result<Url, Error> {
-    join(
-        &repository.base,
-        &format!("v2/{}/{}", repository.name, rest.join("/")),
-    )
+    let path = format!("{}/{}", repository.name, rest.join("/"));
+    let mut url = join(&repository.root, &path)?;
+    if let Some(namespace) = &repository.namespace {
+        // As containerd tells one mirror of several registries which of them is meant.
+        url.query_pairs_mut().append_pair("ns", namespace);
+    }
+    Ok(url)
 }
 
 /// Returns whether a URL's host is this machine, by its literal name.
@@ -597,6 +730,9 @@ pub(crate) fn digest_header(answer: &Answer) -> Option<Digest> {
 }
 
 const DOCKER_HUB: &str = "registry-1.docker.io";
+/// How often one request to a mirror is tried.
+const MIRROR_ATTEMPTS: u32 = 2;
+const MAX_NOTES: usize = 1000;
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
 const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,

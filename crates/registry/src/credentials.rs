@@ -134,6 +134,15 @@ impl Credentials {
         if let Some(explicit) = &self.explicit {
             return Ok(Some((explicit.duplicate(), "the given credentials".into())));
         }
+        self.find_stored(registry, repository).await
+    }
+
+    /// Finds who logs in, leaving aside what was given for one registry and would be wrong for its mirrors.
+    pub(crate) async fn find_stored(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<(Credential, Box<str>)>, Error> {
         for (path, form) in self.files() {
             let Some(file) = read(&path, form).await? else {
                 continue;

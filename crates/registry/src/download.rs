@@ -1,23 +1,29 @@
-//! A blob on its way from a registry: the stream goes on where a connection broke.
+//! A blob on its way from a registry: the stream goes on where a connection broke, at another host if need be.
+
+use std::collections::VecDeque;
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
-use sealift_oci::{Descriptor, Digest};
+use sealift_oci::{Descriptor, Digest, Reference};
 
 use crate::client::{Client, blob_what, endpoint};
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback};
-use crate::login::Repository;
+use crate::login::{Access, Repository};
 use crate::retry::Attempts;
+use crate::routes::{Route, Wanted};
 
 /// Exactly as many octets as the descriptor promises, or an error. The digest is for the reader to verify: whatever a
 /// second connection delivers, it must continue what the first one began.
 #[derive(Debug)]
 pub(crate) struct Download {
     client: Client,
+    /// Where to go on when this place fails for good.
+    others: VecDeque<Route>,
+    route: Route,
     repository: Repository,
     call: Call,
     digest: Digest,
@@ -34,32 +40,84 @@ impl Download {
     /// Asks for a blob, or for what follows its first `offset` octets, and waits until the answer begins.
     pub(crate) async fn open(
         client: &Client,
-        repository: Repository,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Self, Error> {
+        let mut others: VecDeque<_> = client.routes(reference, Wanted::Digest)?.into();
+        loop {
+            let Some(route) = others.pop_front() else {
+                return Err(Error::unsupported(format!("no host has `{reference}`")));
+            };
+            match Self::begin(client, &route, descriptor, offset).await {
+                Ok(mut download) => {
+                    download.others = others;
+                    return Ok(download);
+                }
+                Err(error) if others.is_empty() => return Err(error),
+                Err(error) => client.note_failure(&route, &error),
+            }
+        }
+    }
+
+    async fn begin(
+        client: &Client,
+        route: &Route,
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<Self, Error> {
         let digest = descriptor.digest().clone();
-        let url = endpoint(&repository, &["blobs", &digest.to_string()])?;
-        let call = Call::new(Method::GET, url)
-            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let repository = client.at(route, Access::Pull).await?;
         let mut download = Self {
             client: client.clone(),
+            others: VecDeque::new(),
+            route: route.clone(),
+            call: request(&repository, &digest)?,
+            attempts: client.attempts_at(&repository),
             repository,
-            call,
             digest,
             size: descriptor.size(),
             offset,
             skip: 0,
             answer: None,
-            attempts: client.attempts(),
             since_failure: 0,
         };
         download.connect().await?;
+        client.note_success(route, &blob_what(&download.digest));
         Ok(download)
     }
 
     /// Returns the next octets; nothing at the promised end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            match self.next_here().await {
+                Err(error) => self.move_on(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Goes to the next place, to continue there what came so far; without one, the error stands.
+    async fn move_on(&mut self, mut error: Error) -> Result<(), Error> {
+        self.answer = None;
+        while let Some(route) = self.others.pop_front() {
+            self.client.note_failure(&self.route, &error);
+            self.route = route;
+            match self.client.at(&self.route, Access::Pull).await {
+                Ok(repository) => {
+                    self.call = request(&repository, &self.digest)?;
+                    self.attempts = self.client.attempts_at(&repository);
+                    self.repository = repository;
+                    self.since_failure = 0;
+                    return Ok(());
+                }
+                Err(other) => error = other,
+            }
+        }
+        Err(error)
+    }
+
+    async fn next_here(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(answer) = &mut self.answer else {
                 self.connect().await?;
@@ -184,6 +242,11 @@ impl Download {
             mismatch,
         }
     }
+}
+
+fn request(repository: &Repository, digest: &Digest) -> Result<Call, Error> {
+    let url = endpoint(repository, &["blobs", &digest.to_string()])?;
+    Ok(Call::new(Method::GET, url).header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 /// Octets between two failures that make the second one count as the first.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Failure};
 use crate::rate::RateLimit;
 use crate::retry;
-use crate::tls::{Identify, Tls};
+use crate::tls::{Identify, Tls, Verification};
 
 /// Forward proxies, as `HTTP_PROXY` and its siblings describe them. Loopback is never proxied.
 ///
@@ -42,6 +42,7 @@ impl fmt::Debug for Proxies {
 #[derive(Clone, Debug)]
 pub(crate) struct HttpOptions {
     pub(crate) tls: Tls,
+    pub(crate) verification: Verification,
     pub(crate) proxies: Proxies,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -332,9 +333,13 @@ impl Http {
     }
 
     fn secured(&self, at_home: bool) -> Result<reqwest::Client, Error> {
-        let identify = if at_home { Identify::Yes } else { Identify::No };
+        // Leave to be anybody was given to the registry alone, not to where it redirects.
+        let (identify, verification) = match at_home {
+            true => (Identify::Yes, self.options.verification),
+            false => (Identify::No, Verification::Full),
+        };
         builder(&self.options)?
-            .tls_backend_preconfigured(self.options.tls.config(identify)?)
+            .tls_backend_preconfigured(self.options.tls.config(identify, verification)?)
             .build()
             .map_err(|error| Error::malformed("TLS configuration", describe(&error)))
     }

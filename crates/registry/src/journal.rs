@@ -166,11 +166,27 @@ pub(crate) const MAX_MIN_CHUNK: usize = 256 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::{Http, HttpOptions, Proxies};
     use crate::login::Access;
+    use crate::routes::Role;
+    use crate::tls::{Tls, Verification};
 
     fn repository(name: &str) -> Repository {
+        let base = Url::parse("http://127.0.0.1:5000/").unwrap();
+        let http = Http::new(HttpOptions {
+            tls: Tls::default(),
+            verification: Verification::Full,
+            proxies: Proxies::default(),
+            connect_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            rate_limit: None,
+        });
         Repository {
-            base: Url::parse("http://127.0.0.1:5000/").unwrap(),
+            root: base.join("v2/").unwrap(),
+            base,
+            http: http.unwrap().into(),
+            role: Role::Origin,
+            namespace: None,
             registry: "127.0.0.1:5000".into(),
             name: name.into(),
             access: Access::PullPush,

@@ -19,6 +19,7 @@ use crate::credentials::{Credential, Credentials};
 use crate::error::Error;
 use crate::http::{Answer, Call, Http, Setback, place};
 use crate::retry;
+use crate::routes::Role;
 
 /// What an operation may do with a repository.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -33,6 +34,13 @@ pub(crate) enum Access {
 pub(crate) struct Repository {
     /// `scheme://host[:port]/`
     pub(crate) base: Url,
+    /// The root of its API: `scheme://host[:port]/v2/`, unless a file says otherwise.
+    pub(crate) root: Url,
+    /// The connections to it.
+    pub(crate) http: Arc<Http>,
+    pub(crate) role: Role,
+    /// The registry whose images a mirror is asked for.
+    pub(crate) namespace: Option<Box<str>>,
     /// The registry as references name it.
     pub(crate) registry: Box<str>,
     /// Its name there.
@@ -269,10 +277,11 @@ impl Logins {
         repository: &Repository,
         slot: &mut Slot,
     ) -> Result<Login, Setback> {
-        let found = self
-            .credentials
-            .find(&repository.registry, &repository.name)
-            .await?;
+        let (registry, name) = (&repository.registry, &repository.name);
+        let found = match repository.role {
+            Role::Origin => self.credentials.find(registry, name).await?,
+            Role::Mirror => self.credentials.find_stored(registry, name).await?,
+        };
         slot.identity = match &found {
             Some((Credential::Basic { username, .. }, place)) => format!(
                 "user `{}` from {place}",

@@ -25,7 +25,7 @@ impl Client {
         call: &Call,
         what: &str,
     ) -> Result<Page, Error> {
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts_at(repository);
         loop {
             let mut answer = match self.attempt(repository, call).await {
                 Ok(answer) => answer,

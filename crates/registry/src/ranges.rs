@@ -9,13 +9,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
-use sealift_oci::{Descriptor, Digest};
+use sealift_oci::{Descriptor, Digest, Reference};
 
 use crate::client::{Client, blob_what, endpoint};
 use crate::download::{Download, is_range};
 use crate::error::{Error, Failure};
 use crate::http::{Call, Setback};
-use crate::login::Repository;
+use crate::login::{Access, Repository};
+use crate::routes::Wanted;
 
 /// A blob on its way, in one stream or in several parts.
 pub(crate) enum Arrival {
@@ -27,16 +28,21 @@ impl Arrival {
     /// Asks for what follows the first `offset` octets of a blob.
     pub(crate) async fn open(
         client: &Client,
-        repository: Repository,
+        reference: &Reference,
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<Self, Error> {
         let parallel = client.parallel_ranges().get();
         let size = descriptor.size();
-        if parallel > 1 && size.saturating_sub(offset) > PART {
+        let routes = client.routes(reference, Wanted::Digest)?;
+        // With mirrors there is one stream, which goes on at the next place where one fails.
+        if let [route] = routes.as_slice()
+            && parallel > 1
+            && size.saturating_sub(offset) > PART
+        {
             let parts = Parts {
                 client: client.clone(),
-                repository: repository.clone(),
+                repository: client.at(route, Access::Pull).await?,
                 digest: descriptor.digest().clone(),
                 size,
             };
@@ -46,7 +52,7 @@ impl Arrival {
                 return Ok(Self::Parts(parts.rest(octets, first.end, parallel)));
             }
         }
-        let download = Download::open(client, repository, descriptor, offset).await?;
+        let download = Download::open(client, reference, descriptor, offset).await?;
         Ok(Self::Stream(Box::new(download)))
     }
 

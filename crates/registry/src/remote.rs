@@ -101,11 +101,7 @@ impl Remote {
             return Ok(Box::new(io::empty()));
         }
         let mut download = self.runtime.block_on(async {
-            let repository = self
-                .client
-                .repository(&self.reference, Access::Pull)
-                .await?;
-            Arrival::open(&self.client, repository, descriptor, offset).await
+            Arrival::open(&self.client, &self.reference, descriptor, offset).await
         })?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         // Ends when the blob does, when it fails, or when the reader is dropped.

@@ -6,6 +6,7 @@ mod faults;
 mod lab;
 mod local;
 mod login;
+mod mirrors;
 mod mount;
 mod pull;
 mod push;
