@@ -33,7 +33,9 @@ pub(crate) fn run(
         return transfer.show_plan(console, &plan);
     }
     let began = Instant::now();
-    let outcome = interrupt.explain(copy.run(), &progress)?;
+    let outcome = interrupt.explain(copy.run(), &progress);
+    ends.tell_routes(console);
+    let outcome = outcome?;
     drop(progress);
     transfer.deliver(console, &outcome, began.elapsed())
 }

@@ -91,7 +91,9 @@ pub(crate) fn run(
         return transfer.show_plan(console, &plan);
     }
     let began = Instant::now();
-    let outcome = interrupt.explain(seal.run(), &progress).map_err(advise)?;
+    let outcome = interrupt.explain(seal.run(), &progress);
+    ends.tell_routes(console);
+    let outcome = outcome.map_err(advise)?;
     drop(progress);
     transfer.deliver(console, &outcome, began.elapsed())
 }

@@ -1,9 +1,11 @@
 //! `sealift inspect`
 
+use sealift_registry::{ImageRef, Transport};
+
 use crate::args::InspectArgs;
 use crate::console::{Console, Form};
 use crate::exit::Failure;
-use crate::places::{parse, transport};
+use crate::places::{parse, tell_routes, transport};
 use crate::report::{
     Purpose, attachments_json, attachments_text, inspection_json, inspection_text,
 };
@@ -11,7 +13,18 @@ use crate::report::{
 pub(crate) fn run(args: &InspectArgs, console: &Console) -> Result<(), Failure> {
     let reference = parse(&args.source.reference)?;
     let transport = transport(&args.source.registry, None)?;
-    let source = transport.source(&reference)?;
+    let outcome = show(args, console, &transport, &reference);
+    tell_routes(&transport, console);
+    outcome
+}
+
+fn show(
+    args: &InspectArgs,
+    console: &Console,
+    transport: &Transport,
+    reference: &ImageRef,
+) -> Result<(), Failure> {
+    let source = transport.source(reference)?;
     if args.raw {
         return console.result(&source.root()?.bytes);
     }

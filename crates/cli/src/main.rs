@@ -23,6 +23,7 @@ mod places;
 mod policy;
 mod progress;
 mod report;
+mod routes;
 mod shamir;
 mod tags;
 mod text;

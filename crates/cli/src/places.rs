@@ -10,7 +10,9 @@ use sealift_registry::{
 };
 
 use crate::args::{Login, RegistryArgs};
+use crate::console::Console;
 use crate::exit::{Code, Failure};
+use crate::routes::routes;
 
 /// Parses a reference.
 pub(crate) fn parse(text: &str) -> Result<ImageRef, Failure> {
@@ -46,11 +48,13 @@ pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Tr
         },
         None => RetryPolicy::default(),
     };
+    let environment = environment();
     let options = Options {
+        routes: routes(args, environment.home.as_deref())?,
         credentials: Credentials {
             explicit,
             auth_file: args.authfile.clone(),
-            environment: environment(),
+            environment,
         },
         tls: Tls {
             authorities: args.tls_ca.iter().cloned().collect(),
@@ -65,6 +69,13 @@ pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Tr
         ..Options::default()
     };
     Ok(Transport::new(options)?)
+}
+
+/// Tells who wants to know everything which mirrors were used, and which were not.
+pub(crate) fn tell_routes(transport: &Transport, console: &Console) {
+    for note in transport.client().take_notes() {
+        console.detail(&note);
+    }
 }
 
 impl Login {

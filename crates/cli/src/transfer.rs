@@ -11,7 +11,7 @@ use crate::console::{Console, Form};
 use crate::deliver::Delivery;
 use crate::exit::{Code, Failure};
 use crate::interrupt::{Interrupt, Watched};
-use crate::places::{parse, transport};
+use crate::places::{parse, tell_routes, transport};
 use crate::report::{plan_json, plan_text};
 
 /// A transfer whose arguments make sense; nothing has been read or written.
@@ -27,7 +27,16 @@ pub(crate) struct Ends {
     pub(crate) source: Watched,
     pub(crate) sink: Box<dyn Sink>,
     /// Carry both ends, so they are dropped last.
-    _transports: [Option<Transport>; 2],
+    transports: [Option<Transport>; 2],
+}
+
+impl Ends {
+    /// Tells who wants to know everything where the image came from.
+    pub(crate) fn tell_routes(&self, console: &Console) {
+        for transport in self.transports.iter().flatten() {
+            tell_routes(transport, console);
+        }
+    }
 }
 
 impl Transfer {
@@ -67,7 +76,7 @@ impl Transfer {
         Ok(Ends {
             source: interrupt.watch(source, check),
             sink,
-            _transports: [Some(first), second],
+            transports: [Some(first), second],
         })
     }
 

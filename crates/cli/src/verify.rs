@@ -7,7 +7,7 @@ use crate::console::{Console, Form};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::keys;
-use crate::places::{parse, transport};
+use crate::places::{parse, tell_routes, transport};
 use crate::progress::Reporter;
 use crate::report::{Purpose, inspection_json, inspection_text};
 use crate::transfer::jobs;
@@ -34,7 +34,9 @@ pub(crate) fn run(
         jobs: jobs(args.jobs),
         progress: &progress,
     };
-    let inspection = interrupt.explain(verify.run(), &progress)?;
+    let inspection = interrupt.explain(verify.run(), &progress);
+    tell_routes(&transport, console);
+    let inspection = inspection?;
     drop(progress);
     let sealed = inspection
         .manifests

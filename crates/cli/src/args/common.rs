@@ -211,6 +211,33 @@ pub(crate) struct RegistryArgs {
     )]
     pub(crate) plain_http: bool,
 
+    /// File with mirrors and blocked registries [default: those of podman, with their drop-ins]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SEALIFT_REGISTRIES_CONF",
+        hide_env_values = true
+    )]
+    pub(crate) registries_conf: Option<PathBuf>,
+
+    /// Folder with certificates for each host, HOST[:PORT]/*.crt [default: those of podman and docker]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SEALIFT_CERTS_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) certs_dir: Option<PathBuf>,
+
+    /// Folder with mirrors for each host, HOST/hosts.toml [default: /etc/containerd/certs.d]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SEALIFT_HOSTS_DIR",
+        hide_env_values = true
+    )]
+    pub(crate) hosts_dir: Option<PathBuf>,
+
     /// How often a failed request is tried again
     #[arg(
         long,

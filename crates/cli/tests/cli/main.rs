@@ -16,6 +16,7 @@ mod killed;
 mod killed_transfer;
 #[cfg(target_os = "linux")]
 mod master_key;
+mod mirrors;
 mod output;
 #[cfg(target_os = "linux")]
 mod quorum;
