@@ -130,11 +130,48 @@ impl Client {
             }
             tokio::time::sleep(self.pace().mul_f64(fastrand::f64())).await;
         }
-        Err(Error::Network {
-            request: format!("PUT {repository}:{tag}").into(),
-            attempts: MAX_ROUNDS,
-            failure: Failure::Overwritten,
-        })
+        Err(overwritten(repository, &tag))
+    }
+
+    /// Takes a manifest that was deleted out of the list that clients keep, if they do.
+    pub(crate) async fn forget_referrer(
+        &self,
+        reference: &Reference,
+        referrer: &Referrer,
+    ) -> Result<(), Error> {
+        let subject = referrer.subject.digest();
+        let repository = self.repository(reference, Access::PullPush).await?;
+        if self.by_api(&repository, subject, None).await?.is_some() {
+            return Ok(());
+        }
+        let tag = fallback_tag(subject);
+        let _turn = self.turn().await;
+        let mut calm = CALM - 1;
+        for _ in 0..MAX_ROUNDS {
+            let current = self.by_tag(&repository, &tag).await?;
+            let own = referrer.entry.digest();
+            let is_other = |entry: &&Descriptor| entry.digest() != own;
+            if current.iter().all(|entry| is_other(&entry)) {
+                calm += 1;
+                if calm >= CALM {
+                    return Ok(());
+                }
+            } else {
+                calm = 0;
+                let index = index_of(current.iter().filter(is_other), &tag)?;
+                self.store(&repository, &tag, &index).await?;
+            }
+            tokio::time::sleep(self.pace().mul_f64(fastrand::f64())).await;
+        }
+        Err(overwritten(&repository, &tag))
+    }
+}
+
+fn overwritten(repository: &Repository, tag: &str) -> Error {
+    Error::Network {
+        request: format!("PUT {repository}:{tag}").into(),
+        attempts: MAX_ROUNDS,
+        failure: Failure::Overwritten,
     }
 }
 

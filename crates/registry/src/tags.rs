@@ -14,6 +14,7 @@ use crate::http::Call;
 use crate::login::Access;
 use crate::manifest::RawManifest;
 use crate::pages::{MAX_PAGES, Page};
+use crate::referrers::Referrer;
 
 impl Client {
     /// Lists the tags of a repository, sorted.
@@ -80,9 +81,14 @@ impl Client {
         let call = Call::new(Method::HEAD, endpoint(&repository, &["manifests", &name])?)
             .header(ACCEPT, HeaderValue::from_static(ACCEPTED));
         let mut answer = self.call(&repository, &call).await?;
+        let own = reference.digest();
         match (answer.status(), digest_header(&answer)) {
-            (200, Some(digest)) => Ok(digest),
-            (200 | 405, _) => Ok(self.manifest(reference).await?.digest),
+            (200, Some(digest)) if own.is_none_or(|own| *own == digest) => Ok(digest),
+            // Of the registry, never of a mirror: what is deleted is looked up here.
+            (200 | 405, _) => {
+                let read = self.fetch_manifest(&repository, &name, own, None).await?;
+                Ok(read.digest)
+            }
             _ => {
                 let what = manifest_what(&name);
                 Err(self.refusal(&repository, &call, &mut answer, &what).await)
@@ -107,7 +113,7 @@ impl Client {
         }
     }
 
-    /// Deletes a manifest, and with it every tag that names it.
+    /// Deletes a manifest, and with it every tag that names it, and its entry in the list of referrers that clients keep.
     ///
     /// # Errors
     /// Any [`Error`]; [`Error::Unsupported`] where the registry lets nothing be deleted.
@@ -118,6 +124,10 @@ impl Client {
     ) -> Result<(), Error> {
         let repository = self.repository(reference, Access::PullDelete).await?;
         let name = digest.to_string();
+        // What it refers to cannot be read any more once it is gone.
+        let manifest = self
+            .fetch_manifest(&repository, &name, Some(digest), None)
+            .await?;
         let call = Call::new(
             Method::DELETE,
             endpoint(&repository, &["manifests", &name])?,
@@ -125,7 +135,10 @@ impl Client {
         let mut answer = self.call(&repository, &call).await?;
         let status = answer.status();
         match status {
-            200 | 202 | 204 => Ok(()),
+            200 | 202 | 204 => match Referrer::of(&manifest) {
+                Some(referrer) => self.forget_referrer(reference, &referrer).await,
+                None => Ok(()),
+            },
             404 => Err(Error::NotFound {
                 what: manifest_what(&name).into(),
                 place: repository.to_string().into(),

@@ -185,6 +185,7 @@ fn referrers_tags_and_deletion_work_without_its_help() {
     transport.runtime().block_on(delete).unwrap();
     let error = from.manifest(&both[0].descriptor()).unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    assert_eq!(listed(), [both[1].digest.to_string()]);
 }
 
 #[test]

@@ -210,6 +210,55 @@ fn referrers_pushed_together_by_one_client_are_all_listed() {
     assert_eq!(subject.listed(None).unwrap(), digests(&all));
 }
 
+#[test]
+fn a_digest_is_read_where_the_registry_does_not_say_it_or_says_another() {
+    let subject = Subject::at(Serving::default());
+    let transport = transport();
+    let by_digest = subject.reference.with_digest(subject.root.digest.clone());
+    let other = Digest::sha256(b"other").to_string();
+    for (reference, effect) in [
+        (
+            &subject.reference,
+            Effect::DropHeader("Docker-Content-Digest".into()),
+        ),
+        (&subject.reference, Effect::status(405)),
+        (
+            &by_digest,
+            Effect::SetHeader("Docker-Content-Digest".into(), other),
+        ),
+    ] {
+        subject
+            .registry
+            .set_fault(Fault::on(Operation::HeadManifest, effect));
+        let digest = transport.client().digest(reference);
+        let digest = transport.runtime().block_on(digest).unwrap();
+        assert_eq!(digest, subject.root.digest);
+    }
+    assert_eq!(subject.registry.count(Operation::GetManifest), 3);
+    assert_eq!(subject.registry.pending_faults(), 0);
+}
+
+#[test]
+fn a_referrer_that_is_deleted_leaves_the_list_that_clients_keep() {
+    let subject = Subject::at(Serving {
+        referrers: Support::No,
+        ..Serving::default()
+    });
+    let transport = transport();
+    let [first, second] = ["1", "2"].map(|salt| referrer(&subject.root, "a/sig", salt));
+    for one in [&first, &second] {
+        subject.attach(&transport, one).unwrap();
+    }
+    // Taken, and then gone: as if somebody had put the old list back.
+    let lost = Fault::on(Operation::PutManifest, Effect::status(201)).path_contains("/sha256-");
+    subject.registry.set_fault(lost);
+    let client = transport.client();
+    let delete = client.delete_manifest(&subject.reference, &first.digest);
+    transport.runtime().block_on(delete).unwrap();
+    assert_eq!(subject.listed(None).unwrap(), digests([&second]));
+    assert_eq!(subject.registry.pending_faults(), 0);
+}
+
 fn tags(registry: &RunningRegistry) -> Result<Vec<String>, Error> {
     let transport = transport();
     let reference = format!("{}/demo/app", registry.host()).parse().unwrap();
