@@ -197,6 +197,7 @@ impl<'a> Loader<'a> {
                         children.push((descriptor.clone(), child));
                     }
                 }
+                self.keep_best_builds(&mut children);
                 Ok(Node::Index(Box::new(Branch {
                     raw,
                     index: *index,
@@ -284,6 +285,30 @@ impl<'a> Loader<'a> {
             parsed,
             attestation,
         })
+    }
+
+    /// Leaves out the Windows builds that a host would run only if it had no better one.
+    fn keep_best_builds(&self, children: &mut Vec<(Descriptor, Node)>) {
+        let platform_of = |node: &Node| match node {
+            Node::Image(image) => image.platform.clone(),
+            Node::Index(_) => None,
+        };
+        let found: Vec<Platform> = children
+            .iter()
+            .filter_map(|(_, node)| platform_of(node))
+            .collect();
+        let is_best = |own: &Platform, wanted: &Platform| {
+            let builds = found.iter().filter(|one| one.satisfies(wanted));
+            let best = builds.filter_map(Platform::windows_build).max();
+            own.satisfies(wanted)
+                && (wanted.windows_build().is_none() || own.windows_build() == best)
+        };
+        children.retain(|(_, node)| match platform_of(node) {
+            Some(own) if !self.platforms.is_empty() => {
+                self.platforms.iter().any(|wanted| is_best(&own, wanted))
+            }
+            _ => true,
+        });
     }
 
     /// Bounds the memory that all documents of an image take together.

@@ -603,6 +603,44 @@ fn an_image_sealed_in_two_runs_opens_whatever_the_first_run_kept() {
 }
 
 #[test]
+fn of_the_windows_builds_that_a_host_runs_the_highest_is_taken() {
+    let of = |version: &str| {
+        let platform = format!("windows/amd64:{version}");
+        ImageBuilder::new(Format::Oci)
+            .layer(layer(version, Packing::Gzip))
+            .platform(&platform)
+            .build()
+    };
+    let [old, middle, new] = ["10.0.17763.1", "10.0.20348.5", "10.0.26100.3"].map(of);
+    let index = IndexBuilder::new(Format::Oci)
+        .child(new.clone())
+        .child(middle.clone())
+        .child(old.clone());
+    let bench = Bench::with(&index.build());
+    for (host, expected) in [
+        ("10.0.26200.9", &new),
+        ("10.0.26100.1", &new),
+        ("10.0.25398.1", &middle),
+        ("10.0.17763.7", &old),
+    ] {
+        let copy = Copy {
+            source: &*bench.source("plain"),
+            sink: &*bench.sink(host),
+            platforms: vec![format!("windows/amd64:{host}").parse().unwrap()],
+            referrers: Attached::Drop,
+            signatures: Attached::Drop,
+            jobs: NonZeroUsize::MIN,
+            progress: &bench.notices,
+        };
+        assert_eq!(
+            copy.run().unwrap().digest.to_string(),
+            expected.digest(),
+            "{host}"
+        );
+    }
+}
+
+#[test]
 fn a_nested_index_that_is_narrowed_names_what_is_there() {
     let of = |platform: &str| {
         ImageBuilder::new(Format::Oci)

@@ -20,5 +20,5 @@ pub use document::{
     Document, DocumentError, Index, MAX_DOCUMENT_LEN, MAX_ENTRIES, MAX_INDEX_NESTING, Manifest,
 };
 pub use media_type::{Compression, MediaType, MediaTypeError};
-pub use platform::{Platform, PlatformError};
+pub use platform::{Platform, PlatformError, WindowsBuild};
 pub use reference::{Reference, ReferenceError};

@@ -31,12 +31,18 @@ pub struct Platform {
 impl Platform {
     /// Returns whether an image of this platform answers a request for `wanted`.
     ///
-    /// A request that names no variant or version takes any. A Windows version is compared by as many of its numbers
-    /// as the request names.
+    /// A request that names no variant or version takes any. The version of a request for Windows is that of the host,
+    /// which runs the builds that containerd lets it run: its own, and from Server 2022 on those back to the long-term
+    /// release before; the revision does not matter. Other versions are compared by as many numbers as are named.
     pub fn satisfies(&self, wanted: &Self) -> bool {
         let ours = self.normalised();
         let wanted = wanted.normalised();
         let version = |wanted: &String| {
+            if let (Some(own), Some(host)) = (ours.windows_build(), build_of(wanted))
+                && ours.os == "windows"
+            {
+                return own.runs_on(host);
+            }
             ours.os_version.as_ref().is_some_and(|ours| {
                 ours == wanted
                     || ours
@@ -68,6 +74,11 @@ impl Platform {
             }
         }
         label
+    }
+
+    /// Returns the Windows build, where the version names one; of several that a host runs, the highest is the best.
+    pub fn windows_build(&self) -> Option<WindowsBuild> {
+        (self.os == "windows").then(|| build_of(self.os_version.as_deref()?))?
     }
 
     /// Returns whether this marks an attestation manifest rather than an image (BuildKit's `unknown/unknown`).
@@ -107,6 +118,48 @@ impl Platform {
         platform
     }
 }
+
+/// `major.minor.build` of a Windows version.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct WindowsBuild {
+    major: u32,
+    minor: u32,
+    build: u32,
+}
+
+impl WindowsBuild {
+    /// Returns whether a container of this build runs on a host, isolated by process.
+    fn runs_on(self, host: Self) -> bool {
+        if (self.major, self.minor) != (host.major, host.minor) {
+            return false;
+        }
+        if host.build < SERVER_2022 {
+            return self.build == host.build;
+        }
+        let oldest = LONG_TERM_RELEASES
+            .iter()
+            .rev()
+            .find(|one| **one < host.build);
+        let oldest = oldest.copied().unwrap_or(SERVER_2022);
+        (oldest..=host.build).contains(&self.build)
+    }
+}
+
+/// Reads `major.minor.build[.revision]`.
+fn build_of(version: &str) -> Option<WindowsBuild> {
+    let mut numbers = version.split('.').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some(WindowsBuild {
+        major: next()?,
+        minor: next()?,
+        build: next()?,
+    })
+}
+
+/// The first build that runs older ones.
+const SERVER_2022: u32 = 20348;
+/// What later hosts go back to.
+const LONG_TERM_RELEASES: [u32; 2] = [SERVER_2022, 26100];
 
 impl FromStr for Platform {
     type Err = PlatformError;
@@ -199,6 +252,44 @@ mod tests {
                 "windows/amd64:10.0.20348",
                 false,
             ),
+            // The revision does not matter.
+            (
+                "windows/amd64:10.0.20348.1",
+                "windows/amd64:10.0.20348.2113",
+                true,
+            ),
+            // A host before Server 2022 runs its own build only.
+            (
+                "windows/amd64:10.0.17763.1",
+                "windows/amd64:10.0.17763.9",
+                true,
+            ),
+            (
+                "windows/amd64:10.0.14393",
+                "windows/amd64:10.0.17763",
+                false,
+            ),
+            // Later ones go back to the long-term release before.
+            ("windows/amd64:10.0.20348", "windows/amd64:10.0.22000", true),
+            ("windows/amd64:10.0.20348", "windows/amd64:10.0.26100", true),
+            ("windows/amd64:10.0.25398", "windows/amd64:10.0.26100", true),
+            (
+                "windows/amd64:10.0.25398",
+                "windows/amd64:10.0.26200",
+                false,
+            ),
+            ("windows/amd64:10.0.26100", "windows/amd64:10.0.26200", true),
+            (
+                "windows/amd64:10.0.22000",
+                "windows/amd64:10.0.20348",
+                false,
+            ),
+            (
+                "windows/amd64:10.1.20348",
+                "windows/amd64:10.0.20348",
+                false,
+            ),
+            ("windows/amd64:10.0.20348.7", "windows/amd64:10.0", true),
             ("windows/amd64", "windows/amd64:10.0.20348", false),
             ("windows/amd64:10.0.17763.1", "windows/amd64", true),
         ];
