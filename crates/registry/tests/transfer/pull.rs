@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::lab::{descriptor, options, read, source, told, transport};
 use sealift_oci::Digest;
-use sealift_registry::{ClientCertificate, Credential, Options, Secret, Tls, Transport};
+use sealift_registry::{
+    ClientCertificate, Credential, Error, Failure, Options, Secret, Tls, Transport,
+};
 use sealift_testkit::image::{Format, Image, ImageBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
@@ -320,6 +322,33 @@ fn a_slow_registry_is_not() {
         blob
     );
     assert_eq!(registry.count(Operation::GetBlob), 1);
+}
+
+#[test]
+fn headers_without_end_are_refused() {
+    let registry = serving(Serving::default());
+    let transport = transport();
+    let source = source(&transport, &reference(&registry));
+    let one = Effect::SetHeader("X-Long".into(), "x".repeat(1_000_000));
+    let mut many = Fault::on(Operation::GetManifest, Effect::status(200));
+    for n in 0..200 {
+        many = many.and(Effect::SetHeader(format!("X-{n}"), "x".into()));
+    }
+    for fault in [Fault::on(Operation::GetManifest, one), many] {
+        registry.clear_faults();
+        registry.set_fault(fault.always());
+        let error = source.root().unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Network {
+                    failure: Failure::Transport(_),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
 }
 
 #[test]
