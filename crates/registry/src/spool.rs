@@ -124,6 +124,8 @@ impl Spool {
             .map_err(Error::io("write to", &self.folder));
         if let Err(error) = &outcome {
             self.failed = Some(error.clone());
+            // What filled a disk must not keep it full.
+            self.file.get_mut().disable_cleanup(false);
         }
         self.hasher.update(octets);
         self.written += octets.len() as u64;
@@ -146,10 +148,11 @@ impl Spool {
                 actual: self.written,
             }));
         }
-        let mut file = self
-            .file
-            .into_inner()
-            .map_err(|error| Error::io("write to", &self.folder)(error.into_error()))?;
+        let mut file = self.file.into_inner().map_err(|error| {
+            let (error, mut file) = error.into_parts();
+            file.get_mut().disable_cleanup(false);
+            Error::io("write to", &self.folder)(error)
+        })?;
         // From here on it is whole, or nothing to go on with.
         file.disable_cleanup(false);
         let actual = match digest.algorithm() {
