@@ -220,8 +220,9 @@ pub(crate) struct RegistryArgs {
     )]
     pub(crate) registries_conf: Option<PathBuf>,
 
-    /// Folder with certificates for each host, HOST[:PORT]/*.crt [default: those of podman and docker]
+    // Not a doc comment: rustdoc takes the brackets for a link.
     #[arg(
+        help = "Folder with certificates for each host, HOST[:PORT]/*.crt [default: those of podman and docker]",
         long,
         value_name = "DIR",
         env = "SEALIFT_CERTS_DIR",
