@@ -1,6 +1,6 @@
 //! When a request is tried again, and after which pause.
 //!
-//! Exponential backoff with full jitter; `Retry-After` (RFC 9110, section 10.2.3) overrides the backoff. Pure: the
+//! Exponential backoff, half of it jitter; `Retry-After` (RFC 9110, section 10.2.3) overrides the backoff. Pure: the
 //! clock and the dice are arguments.
 
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub struct RetryPolicy {
     /// How often something is tried in a row without progress, the first time included.
     pub attempts: u32,
-    /// Longest pause before the second attempt; it doubles with each further one.
+    /// Longest pause before the second attempt, and twice the shortest; it doubles with each further one.
     pub base: Duration,
     /// Longest pause that backoff asks for.
     pub cap: Duration,
@@ -21,7 +21,8 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            attempts: 5,
+            // Eight to sixteen seconds of pauses: a registry that is started again is waited for.
+            attempts: 6,
             base: Duration::from_millis(500),
             cap: Duration::from_secs(30),
             budget: Duration::from_secs(300),
@@ -56,7 +57,9 @@ impl Attempts {
             .policy
             .base
             .saturating_mul(2u32.saturating_pow(self.failures - 1));
-        let backoff = doubled.min(self.policy.cap).mul_f64(dice.clamp(0.0, 1.0));
+        // With full jitter a few unlucky draws would use up all attempts within a second.
+        let jitter = 0.5 + dice.clamp(0.0, 1.0) / 2.0;
+        let backoff = doubled.min(self.policy.cap).mul_f64(jitter);
         let pause = retry_after.map_or(backoff, |asked| asked.max(backoff));
         if self.waited.saturating_add(pause) > self.policy.budget {
             return Verdict::TooLong(pause);
@@ -119,7 +122,7 @@ mod tests {
             Verdict::Pause(Duration::from_secs(1))
         );
         assert_eq!(
-            attempts.after_failure(None, 0.5),
+            attempts.after_failure(None, 0.0),
             Verdict::Pause(Duration::from_secs(1))
         );
         assert_eq!(
