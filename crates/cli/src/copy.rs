@@ -37,7 +37,7 @@ pub(crate) fn run(
     ends.tell_routes(console);
     let outcome = outcome?;
     drop(progress);
-    transfer.deliver(console, &outcome, began.elapsed())
+    transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())
 }
 
 fn attached(choice: AttachedChoice) -> Attached {

@@ -43,5 +43,5 @@ pub(crate) fn run(
     drop(progress);
     asking.accuse(console);
     let outcome = outcome?;
-    transfer.deliver(console, &outcome, began.elapsed())
+    transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())
 }

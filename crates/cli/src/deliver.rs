@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use sealift_image::Outcome;
+use sealift_registry::Traffic;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -61,9 +62,10 @@ impl Delivery {
         console: &Console,
         reference: &str,
         outcome: &Outcome,
+        traffic: Traffic,
         seconds: f64,
     ) -> Result<(), Failure> {
-        let json = outcome_json(reference, outcome, seconds);
+        let json = outcome_json(reference, outcome, traffic, seconds);
         match console.form {
             Form::Json => console.result_json(&json)?,
             Form::Text => console.result(format!("{}\n", outcome.digest).as_bytes())?,

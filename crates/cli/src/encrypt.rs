@@ -95,7 +95,7 @@ pub(crate) fn run(
     ends.tell_routes(console);
     let outcome = outcome.map_err(advise)?;
     drop(progress);
-    transfer.deliver(console, &outcome, began.elapsed())
+    transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())
 }
 
 /// Says what else can be done where nothing was left to seal.

@@ -6,6 +6,7 @@ use sealift_image::{
     Action, Attachment, InspectedLayer, InspectedManifest, Inspection, Outcome, Plan,
 };
 use sealift_oci::Platform;
+use sealift_registry::Traffic;
 use serde_json::{Value, json};
 
 use crate::progress::name;
@@ -15,7 +16,12 @@ use crate::text::{human, printable, short};
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// Answer of `encrypt`, `decrypt` and `copy`.
-pub(crate) fn outcome_json(reference: &str, outcome: &Outcome, seconds: f64) -> Value {
+pub(crate) fn outcome_json(
+    reference: &str,
+    outcome: &Outcome,
+    traffic: Traffic,
+    seconds: f64,
+) -> Value {
     json!({
         "schemaVersion": SCHEMA_VERSION,
         "reference": reference,
@@ -25,6 +31,12 @@ pub(crate) fn outcome_json(reference: &str, outcome: &Outcome, seconds: f64) -> 
         "layersChanged": outcome.layers_changed,
         "bytes": outcome.bytes,
         "seconds": (seconds * 1000.0).round() / 1000.0,
+        "network": {
+            "requests": traffic.requests,
+            "retries": traffic.retries,
+            "bytesSent": traffic.sent,
+            "bytesReceived": traffic.received,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use sealift_image::{Outcome, Plan, SourceCheck};
-use sealift_registry::{ImageRef, Sink, Transport};
+use sealift_registry::{ImageRef, Sink, Traffic, Transport};
 
 use crate::args::TransferArgs;
 use crate::console::{Console, Form};
@@ -13,6 +13,7 @@ use crate::exit::{Code, Failure};
 use crate::interrupt::{Interrupt, Watched};
 use crate::places::{parse, tell_routes, transport};
 use crate::report::{plan_json, plan_text};
+use crate::text::human;
 
 /// A transfer whose arguments make sense; nothing has been read or written.
 #[derive(Debug)]
@@ -31,11 +32,34 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Tells who wants to know everything where the image came from.
+    /// Tells who wants to know everything where the image came from, and what that cost.
     pub(crate) fn tell_routes(&self, console: &Console) {
         for transport in self.transports.iter().flatten() {
             tell_routes(transport, console);
         }
+        let traffic = self.traffic();
+        if traffic.requests > 0 {
+            console.detail(&format!(
+                "{} requests, {} retries; {} sent, {} received",
+                traffic.requests,
+                traffic.retries,
+                human(traffic.sent),
+                human(traffic.received)
+            ));
+        }
+    }
+
+    /// What both ends have moved so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for transport in self.transports.iter().flatten() {
+            let traffic = transport.client().traffic();
+            sum.requests += traffic.requests;
+            sum.retries += traffic.retries;
+            sum.sent += traffic.sent;
+            sum.received += traffic.received;
+        }
+        sum
     }
 }
 
@@ -112,11 +136,12 @@ impl Transfer {
         &self,
         console: &Console,
         outcome: &Outcome,
+        traffic: Traffic,
         took: Duration,
     ) -> Result<(), Failure> {
         let reference = self.destination.to_string();
         self.delivery
-            .deliver(console, &reference, outcome, took.as_secs_f64())
+            .deliver(console, &reference, outcome, traffic, took.as_secs_f64())
     }
 }
 

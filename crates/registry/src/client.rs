@@ -22,6 +22,7 @@ use crate::referrers::Referrer;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
 use crate::routes::{Role, Route, Routes, Wanted};
 use crate::tls::{Tls, Verification};
+use crate::traffic::{Meter, Traffic};
 
 /// How to reach registries.
 #[derive(Debug)]
@@ -113,6 +114,7 @@ impl Client {
             connect_timeout: options.connect_timeout,
             idle_timeout: options.idle_timeout,
             rate_limit: options.rate_limit,
+            meter: Arc::new(Meter::default()),
         };
         let key = (http_options.tls.clone(), http_options.verification);
         let http = Arc::new(Http::new(http_options.clone())?);
@@ -209,6 +211,11 @@ impl Client {
     /// Returns what was learnt about mirrors since this was last asked, one sentence each.
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.notes())
+    }
+
+    /// Returns what this client and its clones have sent and received so far.
+    pub fn traffic(&self) -> Traffic {
+        self.0.http_options.meter.read()
     }
 
     fn notes(&self) -> MutexGuard<'_, Vec<String>> {
@@ -481,6 +488,7 @@ impl Client {
         };
         match verdict {
             Verdict::Pause(pause) => {
+                self.0.http_options.meter.retried();
                 tokio::time::sleep(pause).await;
                 Ok(())
             }

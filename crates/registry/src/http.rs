@@ -19,6 +19,7 @@ use crate::error::{Error, Failure};
 use crate::rate::RateLimit;
 use crate::retry;
 use crate::tls::{Identify, Tls, Verification};
+use crate::traffic::Meter;
 
 /// Forward proxies, as `HTTP_PROXY` and its siblings describe them. Loopback is never proxied.
 ///
@@ -47,6 +48,7 @@ pub(crate) struct HttpOptions {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// The connections. TLS is set up when first needed, so that plain HTTP works on machines without certificates.
@@ -264,6 +266,7 @@ impl Http {
         call: &Call,
         moved: &AtomicU64,
     ) -> Result<Answer, Setback> {
+        self.options.meter.requested();
         let mut sending = std::pin::pin!(request.send());
         let mut seen = 0;
         let response = loop {
@@ -283,30 +286,36 @@ impl Http {
             url: url.clone(),
             idle_timeout: self.options.idle_timeout,
             rate_limit: self.options.rate_limit.clone(),
+            meter: Arc::clone(&self.options.meter),
         })
     }
 
     /// Hands out a body in pieces, as fast as is allowed, and counts them.
     fn watched(&self, pieces: mpsc::Receiver<Bytes>, moved: Arc<AtomicU64>) -> reqwest::Body {
         let limit: Option<RateLimit> = self.options.rate_limit.clone();
-        let start = (pieces, Bytes::new(), limit, moved);
-        let body = stream::unfold(start, |(mut pieces, mut rest, limit, moved)| async move {
-            if rest.is_empty() {
-                rest = pieces.recv().await?;
-            }
-            let most = if limit.is_some() {
-                LIMITED_PIECE
-            } else {
-                PIECE
-            };
-            let piece = rest.split_to(rest.len().min(most));
-            if let Some(limit) = &limit {
-                limit.pass(piece.len()).await;
-            }
-            moved.fetch_add(1, Ordering::Relaxed);
-            let piece = Ok::<_, std::convert::Infallible>(piece);
-            Some((piece, (pieces, rest, limit, moved)))
-        });
+        let meter = Arc::clone(&self.options.meter);
+        let start = (pieces, Bytes::new(), limit, moved, meter);
+        let body = stream::unfold(
+            start,
+            |(mut pieces, mut rest, limit, moved, meter)| async move {
+                if rest.is_empty() {
+                    rest = pieces.recv().await?;
+                }
+                let most = if limit.is_some() {
+                    LIMITED_PIECE
+                } else {
+                    PIECE
+                };
+                let piece = rest.split_to(rest.len().min(most));
+                if let Some(limit) = &limit {
+                    limit.pass(piece.len()).await;
+                }
+                moved.fetch_add(1, Ordering::Relaxed);
+                meter.sent(piece.len());
+                let piece = Ok::<_, std::convert::Infallible>(piece);
+                Some((piece, (pieces, rest, limit, moved, meter)))
+            },
+        );
         reqwest::Body::wrap_stream(body)
     }
 
@@ -352,6 +361,7 @@ pub(crate) struct Answer {
     url: Url,
     idle_timeout: Duration,
     rate_limit: Option<RateLimit>,
+    meter: Arc<Meter>,
 }
 
 impl Answer {
@@ -394,6 +404,7 @@ impl Answer {
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match tokio::time::timeout(self.idle_timeout, self.response.chunk()).await {
             Ok(Ok(chunk)) => {
+                self.meter.received(chunk.as_ref().map_or(0, Bytes::len));
                 if let (Some(limit), Some(chunk)) = (&self.rate_limit, &chunk) {
                     limit.pass(chunk.len()).await;
                 }

@@ -180,6 +180,7 @@ mod tests {
             connect_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             rate_limit: None,
+            meter: Default::default(),
         });
         Repository {
             root: base.join("v2/").unwrap(),

@@ -41,6 +41,7 @@ mod stream_upload;
 mod tags;
 mod tar_index;
 mod tls;
+mod traffic;
 mod transport;
 mod upload;
 
@@ -62,4 +63,5 @@ pub use secret::Secret;
 pub use sink::{Begun, BlobWriter, Sink};
 pub use source::{BlobReader, Source};
 pub use tls::{ClientCertificate, Tls};
+pub use traffic::Traffic;
 pub use transport::Transport;

@@ -80,6 +80,7 @@ fn json_has_the_promised_shape() {
     let expected = json!({
         "schemaVersion": 1, "reference": "oci:opened:v1", "digest": image.digest(),
         "sourceDigest": lab.digest_in_layout("sealed", "v1"), "layers": 3, "layersChanged": 3, "bytes": null, "seconds": null,
+        "network": {"requests": 0, "retries": 0, "bytesSent": 0, "bytesReceived": 0},
     });
     assert_eq!(result, expected);
 

@@ -226,3 +226,41 @@ fn between_repositories_of_a_registry_no_layer_that_stays_as_it_is_moves() {
     }
     assert!(is_pulled(0));
 }
+
+#[test]
+fn the_result_tells_what_a_transfer_cost_on_the_wire() {
+    let (lab, image, registry) = serve(Options::default());
+    let source = format!("docker://{}/team/app:v1", registry.host());
+    registry.set_fault(Fault::on(Operation::GetBlob, Effect::status(503)).times(1));
+    registry.clear_log();
+    let pulled = lab
+        .sealift(&["copy", "--json", &source, "oci:copy:v1"])
+        .json();
+    let network = &pulled["network"];
+    assert_eq!(network["requests"], registry.log().len());
+    assert_eq!(network["retries"], 1);
+    assert_eq!(network["bytesSent"], 0);
+    // Every blob and the manifest, and what the refusal said.
+    let (_, manifest) = registry.manifest("team/app", "v1").unwrap();
+    let blobs = registry.blobs("team/app");
+    let stored: usize = blobs
+        .iter()
+        .map(|digest| registry.blob("team/app", digest).unwrap().len())
+        .sum();
+    let received = network["bytesReceived"].as_u64().unwrap();
+    let least = (stored + manifest.len()) as u64;
+    assert!((least..least + 1000).contains(&received), "{pulled}");
+
+    let elsewhere = Registry::start(Options::default());
+    let target = format!("docker://{}/team/app:v1", elsewhere.host());
+    elsewhere.set_fault(Fault::on(Operation::PutManifest, Effect::LoseReply).times(1));
+    let pushed = lab
+        .sealift(&["copy", "--json", "oci:copy:v1", &target])
+        .json();
+    let network = &pushed["network"];
+    assert_eq!(network["requests"], elsewhere.log().len());
+    assert_eq!(network["retries"], 1);
+    // The manifest went under its digest and under the tag, and once more because an answer was lost.
+    assert_eq!(network["bytesSent"], stored + 3 * manifest.len());
+    assert_eq!(pushed["digest"], image.digest());
+}
