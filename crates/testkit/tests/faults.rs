@@ -2,7 +2,7 @@
 
 mod wire;
 
-use std::io::ErrorKind::{TimedOut, WouldBlock};
+use std::io::ErrorKind::{ConnectionReset, TimedOut, WouldBlock};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -188,6 +188,28 @@ fn stalls_within_a_body_when_scripted() {
     stream.set_read_timeout(wait).unwrap();
     let silence = stream.read(&mut [0]).map_err(|e| e.kind());
     assert!(matches!(silence, Err(WouldBlock | TimedOut)), "{silence:?}");
+}
+
+#[test]
+fn resets_a_connection_when_scripted() {
+    let (registry, path) = with_blob(&[b'x'; 1000]);
+    registry.set_fault(Fault::new(Effect::ResetAfter(10)));
+    let mut stream = TcpStream::connect(registry.addr()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let error = stream.read_to_end(&mut answer).unwrap_err();
+    assert_eq!(error.kind(), ConnectionReset);
+    assert!(answer.len() < 1000);
+    let upload = open_upload(&registry);
+    registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ResetAfter(3)));
+    let mut stream = TcpStream::connect(registry.addr()).unwrap();
+    let target = upload.strip_prefix(&registry.url()).unwrap();
+    let head = format!("PATCH {target} HTTP/1.1\r\nContent-Length: 6\r\n\r\n");
+    write!(stream, "{head}layers").unwrap();
+    let error = stream.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ConnectionReset);
+    let held = get(&registry, &upload).header("Range");
+    assert_eq!(held.as_deref(), Some("0-2"));
 }
 
 #[test]

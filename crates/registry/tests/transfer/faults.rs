@@ -55,31 +55,45 @@ fn push(serving: Serving, options: Options, faults: &[Fault]) -> Result<(), Erro
     outcome.map(drop)
 }
 
+/// Options that trust the registry's certificate, and the folder in which its authority is.
+fn trusting() -> (impl Fn() -> Options, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, tls::CA).unwrap();
+    let trusting = move || {
+        let mut options = options();
+        options.tls.authorities.push(ca.clone());
+        options
+    };
+    (trusting, folder)
+}
+
 fn get(effect: Effect) -> Fault {
     Fault::on(Operation::GetBlob, effect)
 }
 
 #[test]
 fn what_breaks_on_the_way_is_continued() {
-    let secured = |effect: Effect| {
-        let mut options = options();
-        let folder = tempfile::tempdir().unwrap();
-        let ca = folder.path().join("ca.pem");
-        std::fs::write(&ca, tls::CA).unwrap();
-        options.tls.authorities.push(ca);
-        let serving = Serving {
-            tls: Tls::On,
-            ..Serving::default()
-        };
-        pull(serving, options, &[get(effect)])
+    let serving = || Serving {
+        tls: Tls::On,
+        ..Serving::default()
     };
-    // TLS ends without its farewell, before and within the answer.
-    for effect in [Effect::HangUp, Effect::CutHeader, Effect::CutBody(100_000)] {
-        assert_eq!(secured(effect).unwrap(), noise(1, LONG));
+    let (trusting, _folder) = trusting();
+    // TLS ends without its farewell, before and within the answer, and by a reset in the middle of a record.
+    for effect in [
+        Effect::HangUp,
+        Effect::CutHeader,
+        Effect::CutBody(100_000),
+        Effect::ResetAfter(0),
+        Effect::ResetAfter(100_000),
+    ] {
+        let pulled = pull(serving(), trusting(), &[get(effect.clone())]);
+        assert_eq!(pulled.unwrap(), noise(1, LONG), "{effect:?}");
     }
     let pause = Duration::from_millis(1);
     for faults in [
         vec![get(Effect::CutHeader)],
+        vec![get(Effect::ResetAfter(100_000)).times(2)],
         vec![get(Effect::CutBody(100_000)), get(Effect::CutHeader)],
         // A storm of refusals, each asking for a pause that is over.
         vec![get(Effect::retry_after(429, "0")).times(3)],
@@ -149,6 +163,7 @@ fn an_upload_survives_what_the_way_does_to_it() {
                 patch(Effect::retry_after(429, "0")).times(3),
                 patch(Effect::CutHeader),
                 patch(Effect::HangUpAfter(10_000)),
+                patch(Effect::ResetAfter(10_000)),
                 patch(Effect::LoseReply),
                 patch(Effect::KeepOnly(1)),
                 patch(Effect::ForgetUpload),
@@ -166,6 +181,19 @@ fn an_upload_survives_what_the_way_does_to_it() {
                 });
             }
         }
+    }
+}
+
+#[test]
+fn an_upload_through_tls_survives_a_reset() {
+    let (trusting, _folder) = trusting();
+    for operation in [Operation::PatchUpload, Operation::PutUpload] {
+        let serving = Serving {
+            tls: Tls::On,
+            ..Serving::default()
+        };
+        let reset = Fault::on(operation, Effect::ResetAfter(0));
+        push(serving, trusting(), &[reset]).unwrap();
     }
 }
 

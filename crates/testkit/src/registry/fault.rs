@@ -89,6 +89,9 @@ pub enum Effect {
     HangUp,
     /// The connection closes when this much of the request body has been read. What an upload was sent stays.
     HangUpAfter(u64),
+    /// The connection is reset, without a farewell, after this much of the body: of a chunk that is uploaded, else of the
+    /// answer as it is on the line, so that TLS ends in the middle of a record.
+    ResetAfter(u64),
     /// The request is obeyed, then the connection closes instead of an answer.
     LoseReply,
     /// No answer and no close until the registry ends.

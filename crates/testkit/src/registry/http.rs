@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::line::Line;
+
 /// Both directions of a connection, plain or TLS.
 pub(super) trait Stream: Read + Write + Send {}
 
@@ -175,6 +177,7 @@ pub(super) struct Delivery {
     pub(super) declared_length: Option<u64>,
     pub(super) framing: Framing,
     pub(super) trickle: Option<(usize, Duration)>,
+    pub(super) reset_after: Option<u64>,
     pub(super) no_body: bool,
 }
 
@@ -197,6 +200,7 @@ pub(super) enum Next {
 /// One client's connection.
 pub(super) struct Connection {
     stream: BufReader<Box<dyn Stream>>,
+    line: Arc<Line>,
     body: Pending,
     expects_continue: bool,
     /// The client will not ask again.
@@ -211,9 +215,11 @@ enum Pending {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+    /// Speaks over a stream, plain or TLS, which goes over `line`.
+    pub(super) fn new(stream: Box<dyn Stream>, line: Arc<Line>) -> Self {
         Self {
             stream: BufReader::with_capacity(PIECE, stream),
+            line,
             body: Pending::Octets(0),
             expects_continue: false,
             is_last: false,
@@ -304,6 +310,11 @@ impl Connection {
         Ok(piece)
     }
 
+    /// Lets the connection end with a reset; returns the error that ends it.
+    pub(super) fn reset(&self) -> io::Error {
+        self.line.reset()
+    }
+
     /// Writes a reply.
     pub(super) fn answer(&mut self, reply: &Reply, delivery: &Delivery) -> io::Result<Next> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason(reply.status));
@@ -330,10 +341,18 @@ impl Connection {
             stream.flush()?;
             return Ok(Next::Close);
         }
+        if let Some(octets) = delivery.reset_after {
+            // Counted on the line itself, where TLS has made records of the body.
+            stream.flush()?;
+            self.line.reset_after(octets);
+        }
         if !delivery.no_body {
             self.write_body(&reply.body, delivery)?;
         }
         self.stream.get_mut().flush()?;
+        if delivery.reset_after.is_some() {
+            return Err(self.reset());
+        }
         let lied = delivery
             .declared_length
             .is_some_and(|length| length != reply.body.len());

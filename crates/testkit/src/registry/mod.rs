@@ -22,6 +22,7 @@
 mod auth;
 mod fault;
 mod http;
+mod line;
 mod log;
 mod options;
 mod route;
@@ -30,10 +31,10 @@ mod store;
 pub mod tls;
 mod upload;
 
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ pub use options::{Auth, Bearer, Chunks, Options, Support, Tls, UploadState, Uplo
 use auth::Tokens;
 use fault::Script;
 use http::{Connection, Stream};
+use line::{Line, Wire};
 use serve::Shared;
 use store::{Manifest, Store};
 
@@ -251,15 +253,6 @@ enum Soundness {
     Broken,
 }
 
-/// Closes a connection in the end, also when its thread panics.
-struct Closer(TcpStream);
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        drop(self.0.shutdown(Shutdown::Both));
-    }
-}
-
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Soundness {
     let tls = tls::server_config(shared.options.tls);
     let mut soundness = Soundness::Sound;
@@ -268,7 +261,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Soundness {
             soundness = Soundness::Broken;
         }
     };
-    let mut connections: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
+    let mut connections: Vec<(Weak<Line>, JoinHandle<()>)> = Vec::new();
     for stream in listener.incoming() {
         if shared.is_closing.load(SeqCst) {
             break;
@@ -278,26 +271,27 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Soundness {
         }
         let Ok(stream) = stream else { continue };
         drop(stream.set_nodelay(true));
-        let (Ok(ours), Ok(closer)) = (stream.try_clone(), stream.try_clone()) else {
-            continue;
-        };
+        let line = Arc::new(Line::new(stream));
+        let ours = Arc::downgrade(&line);
         let tls = tls.clone();
         let shared = Arc::clone(shared);
         let thread = thread::spawn(move || {
-            let _closer = Closer(closer);
+            let wire = Wire(Arc::clone(&line));
             let stream: Box<dyn Stream> = match tls {
                 Some(config) => match rustls::ServerConnection::new(config) {
-                    Ok(session) => Box::new(rustls::StreamOwned::new(session, stream)),
+                    Ok(session) => Box::new(rustls::StreamOwned::new(session, wire)),
                     Err(_) => return,
                 },
-                None => Box::new(stream),
+                None => Box::new(wire),
             };
-            shared.serve(Connection::new(stream));
+            shared.serve(Connection::new(stream, line));
         });
         connections.push((ours, thread));
     }
-    for (stream, thread) in connections {
-        drop(stream.shutdown(Shutdown::Both));
+    for (line, thread) in connections {
+        if let Some(line) = line.upgrade() {
+            line.shut_down();
+        }
         join(thread);
     }
     soundness

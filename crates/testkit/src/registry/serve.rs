@@ -147,6 +147,7 @@ impl Exchange<'_> {
                 Effect::CutBody(after) | Effect::StallAfter(after) => {
                     delivery.cut_body = Some(after);
                 }
+                Effect::ResetAfter(octets) => delivery.reset_after = Some(octets),
                 Effect::DeclareLength(length) => delivery.declared_length = Some(length),
                 Effect::NoLength => delivery.framing = Framing::Close,
                 Effect::Chunked => delivery.framing = Framing::Chunked,

@@ -113,15 +113,20 @@ impl Exchange<'_> {
     fn take_chunk(&mut self, repo: &str, id: &str) -> io::Result<()> {
         let mut left = u64::MAX;
         let mut hang_up_at = u64::MAX;
+        let mut is_reset = false;
         for effect in &self.effects {
             match effect {
                 Effect::KeepOnly(bytes) => left = *bytes,
                 Effect::HangUpAfter(bytes) => hang_up_at = *bytes,
+                Effect::ResetAfter(bytes) => (hang_up_at, is_reset) = (*bytes, true),
                 _ => {}
             }
         }
         loop {
             let limit = usize::try_from(hang_up_at - self.received).unwrap();
+            if limit == 0 && is_reset {
+                return Err(self.connection.reset());
+            }
             if limit == 0 {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
