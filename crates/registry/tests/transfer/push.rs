@@ -1,14 +1,15 @@
 //! Writing to a registry that misbehaves.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use crate::lab::{descriptor, options, sink, source, told, transport, write};
 use sealift_oci::{Digest, MediaType};
 use sealift_registry::{Credential, Error, RawManifest, Secret, Transport};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
-    Auth, Bearer, Chunks, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry,
-    UploadState, UploadUrl,
+    Auth, Bearer, Chunks, Effect, Entry, Fault, Operation, Options as Serving, Registry,
+    RunningRegistry, UploadState, UploadUrl,
 };
 
 const LONG: usize = 300_000;
@@ -267,11 +268,11 @@ fn limits_of_the_registry_are_kept() {
 }
 
 #[test]
-fn a_login_that_dies_during_an_upload_is_renewed_and_the_chunk_sent_again() {
+fn a_login_that_dies_again_and_again_during_one_upload_is_renewed_each_time() {
     let registry = Registry::start(Serving {
         auth: Auth::Bearer(Bearer {
             credentials: Some(("me".into(), "pw".into())),
-            uses: 2,
+            uses: 5,
             ..Bearer::default()
         }),
         ..Serving::default()
@@ -279,10 +280,71 @@ fn a_login_that_dies_during_an_upload_is_renewed_and_the_chunk_sent_again() {
     let mut options = options();
     options.credentials.explicit = Some(Credential::new("me".into(), Secret::new("pw".into())));
     let transport = Transport::new(options).unwrap();
-    let octets = noise(1, LONG);
+    let chunks = 41;
+    let octets = noise(1, chunks * 64 * 1024);
     let digest = write(&*sink(&transport, &reference(&registry)), &octets).unwrap();
     assert_eq!(registry.blob("demo/app", &digest.to_string()), Some(octets));
-    assert!(registry.count(Operation::Token) > 2);
+    let refused = |entry: &&Entry| entry.status == Some(401);
+    let log = registry.log();
+    let refusals = log.iter().filter(refused).count();
+    // The first is that of a client without any; then each token is good for five of POST, the chunks, and PUT.
+    assert_eq!(refusals, 1 + (chunks + 2 - 1) / 5);
+    assert_eq!(registry.count(Operation::Token), refusals);
+    assert_eq!(registry.open_uploads(), 0);
+}
+
+/// Opens a session as somebody else.
+fn begin_upload(registry: &RunningRegistry) {
+    let mut stream = TcpStream::connect(registry.addr()).unwrap();
+    write!(
+        stream,
+        "POST /v2/demo/app/blobs/uploads/ HTTP/1.1\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn an_upload_that_is_redirected_to_another_host_gets_no_login_there() {
+    for (operation, octets) in [
+        (Operation::StartUpload, b"small".to_vec()),
+        (Operation::PutUpload, b"small".to_vec()),
+        (Operation::PatchUpload, noise(1, LONG)),
+    ] {
+        let elsewhere = Registry::start(Serving::default());
+        let registry = Registry::start(Serving {
+            auth: Auth::Basic {
+                user: "me".into(),
+                password: "pw".into(),
+            },
+            ..Serving::default()
+        });
+        // The session that a redirected chunk or blob finds there.
+        begin_upload(&elsewhere);
+        elsewhere.clear_log();
+        let digest = Digest::sha256(&octets);
+        let rest = match operation {
+            Operation::StartUpload => "?sig=secret".to_owned(),
+            _ => format!("upload-1?digest={digest}&sig=secret"),
+        };
+        let uploads = format!("{}/v2/demo/app/blobs/uploads/", elsewhere.url());
+        let redirect = Effect::Redirect(format!("{uploads}{rest}"));
+        // The first POST is refused, which is how the client learns of the login.
+        let refused = u32::from(operation == Operation::StartUpload);
+        registry.set_fault(Fault::on(operation, redirect).after(refused).always());
+        let mut options = options();
+        options.credentials.explicit = Some(Credential::new("me".into(), Secret::new("pw".into())));
+        let transport = Transport::new(options).unwrap();
+        write(&*sink(&transport, &reference(&registry)), &octets).unwrap();
+        let log = elsewhere.log();
+        assert!(!log.is_empty(), "{operation:?}");
+        assert!(
+            log.iter().all(|entry| !entry.is_authorized()),
+            "{operation:?}"
+        );
+        let held = elsewhere.blob("demo/app", &digest.to_string());
+        assert_eq!(held, Some(octets), "{operation:?}");
+    }
 }
 
 #[test]
