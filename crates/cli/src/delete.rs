@@ -1,6 +1,6 @@
 //! `sealift delete`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead, IsTerminal as _, Write};
 
 use sealift_oci::{Digest, Reference};
 use sealift_registry::{Error, Transport};
@@ -87,19 +87,53 @@ fn confirm(args: &DeleteArgs, what: &str) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
-    let cannot_ask = || {
-        Failure::new(Code::Usage, format!("deleting {what} must be confirmed")).hint("add --yes")
-    };
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(cannot_ask());
+    let (answers, questions) = (io::stdin(), io::stderr());
+    if !answers.is_terminal() || !questions.is_terminal() {
+        return Err(unconfirmed(what));
     }
-    let _ = write!(io::stderr().lock(), "delete {what}? [y/N] ");
+    ask(what, &mut answers.lock(), &mut questions.lock())
+}
+
+/// Asks, and takes nothing but a yes for one.
+fn ask(what: &str, answers: &mut impl BufRead, questions: &mut impl Write) -> Result<(), Failure> {
     let mut answer = String::new();
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| cannot_ask().because(&error))?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(Code::Other, "nothing was deleted")),
+    write!(questions, "delete {what}? [y/N] ")
+        .and_then(|()| answers.read_line(&mut answer))
+        .map_err(|error| unconfirmed(what).because(&error))?;
+    let answer = answer.trim();
+    if ["y", "yes"]
+        .iter()
+        .any(|yes| answer.eq_ignore_ascii_case(yes))
+    {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Other, "nothing was deleted"))
+}
+
+fn unconfirmed(what: &str) -> Failure {
+    Failure::new(Code::Usage, format!("deleting {what} must be confirmed")).hint("add --yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_yes_is_one() {
+        let asked = |mut answers: &[u8]| {
+            let mut questions = Vec::new();
+            let outcome = ask("a/b@d", &mut answers, &mut questions);
+            assert_eq!(questions, b"delete a/b@d? [y/N] ");
+            outcome.map_err(|failure| (failure.code, failure.what))
+        };
+        for yes in ["y\n", "Y\n", "yes\n", "YES\r\n", " y \n", "y"] {
+            assert_eq!(asked(yes.as_bytes()), Ok(()), "{yes:?}");
+        }
+        let kept = Err((Code::Other, "nothing was deleted".to_owned()));
+        for no in ["", "\n", "n\n", "no\n", "yes please\n", "yn\n", "\ny\n"] {
+            assert_eq!(asked(no.as_bytes()), kept, "{no:?}");
+        }
+        let unreadable = Err((Code::Usage, "deleting a/b@d must be confirmed".to_owned()));
+        assert_eq!(asked(b"y\xff\n"), unreadable);
     }
 }

@@ -18,6 +18,8 @@ mod killed_transfer;
 mod master_key;
 mod mirrors;
 mod output;
+#[cfg(unix)]
+mod prompt;
 #[cfg(target_os = "linux")]
 mod quorum;
 mod registry;
