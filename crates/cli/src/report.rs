@@ -65,6 +65,7 @@ pub(crate) fn plan_json(reference: &str, plan: &Plan) -> Value {
         "layers": layers,
         "layersChanged": changed(plan).count(),
         "bytes": changed_octets(plan),
+        "referrers": attachments_json(&plan.attached),
     })
 }
 
@@ -87,13 +88,18 @@ pub(crate) fn plan_text(reference: &str, plan: &Plan) -> String {
         printable(reference)
     );
     text.push_str(&table.render());
+    if !plan.attached.is_empty() {
+        text.push_str(&attachments_text(&plan.attached));
+    }
+    let signatures = plan.attached.iter().filter(|one| one.tag.is_some()).count();
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "\n{} of {} layers change, {}; nothing was written",
+        "\n{} of {} layers change, {}; referrers taken along: {}, signatures: {signatures}; nothing was written",
         changed(plan).count(),
         plan.layers.len(),
         human(changed_octets(plan)),
+        plan.attached.len() - signatures,
     );
     text
 }

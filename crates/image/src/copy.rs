@@ -48,7 +48,11 @@ impl Copy<'_> {
                 )
             })
             .collect();
-        Ok(Plan::new(&tree, &chosen))
+        let attached = Attachments::find(self.source, &tree, self.referrers, self.signatures)?;
+        Ok(Plan {
+            attached: attached.into_iter().map(|(one, _)| one).collect(),
+            ..Plan::new(&tree, &chosen)
+        })
     }
 
     /// Moves blobs, then manifests, then what belongs to them, then the tag.

@@ -1,5 +1,6 @@
 use sealift_oci::{Digest, MediaType, Platform};
 
+use crate::attached::Attachment;
 use crate::progress::Action;
 use crate::tree::{Image, Tree};
 
@@ -10,6 +11,8 @@ pub struct Plan {
     pub digest: Digest,
     /// Every layer of every chosen image, in order.
     pub layers: Vec<PlannedLayer>,
+    /// What belongs to the image and goes along with it.
+    pub attached: Vec<Attachment>,
 }
 
 impl Plan {
@@ -29,6 +32,7 @@ impl Plan {
         Self {
             digest: tree.digest.clone(),
             layers: layers.collect(),
+            attached: Vec::new(),
         }
     }
 }

@@ -101,6 +101,45 @@ fn what_belongs_to_an_image_goes_along_when_asked_to() {
 }
 
 #[test]
+fn a_dry_run_shows_what_would_go_along() {
+    let (registry, image, all) = serve();
+    let target = Registry::start(Options::default());
+    let lab = Lab::new();
+    let source = format!("{}/team/app:v1", registry.host());
+    let destination = format!("{}/team/app:v1", target.host());
+    let plan = |arguments: &[&str]| {
+        let mut line = vec!["copy", "--dry-run", &source, &destination];
+        line.extend(arguments);
+        let text = lab.sealift(&line).succeeds();
+        line.push("--json");
+        let json = lab.sealift(&line).json();
+        (text, json["referrers"].clone())
+    };
+    let (text, json) = plan(&[]);
+    assert!(
+        text.contains("; referrers taken along: 0, signatures: 0; nothing was written"),
+        "{text}"
+    );
+    assert_eq!(json, json!([]));
+    let (text, json) = plan(&["--referrers", "keep", "--signatures", "keep"]);
+    assert!(
+        text.contains("; referrers taken along: 2, signatures: 1; nothing was written"),
+        "{text}"
+    );
+    let listed = json.as_array().unwrap().iter();
+    let listed: Vec<_> = listed
+        .map(|one| (&one["digest"], &one["subject"]))
+        .collect();
+    let (first, second, signature) = (json!(all[0]), json!(all[1]), json!(all[2]));
+    let root = json!(image.digest());
+    let expected = [(&first, &root), (&signature, &root), (&second, &first)];
+    assert_eq!(listed, expected);
+    for request in target.log() {
+        assert!(matches!(request.method.as_str(), "GET" | "HEAD"));
+    }
+}
+
+#[test]
 fn what_belongs_to_an_image_stays_behind_unless_asked_for() {
     let (registry, _, all) = serve();
     let lab = Lab::new();
