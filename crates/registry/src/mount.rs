@@ -3,12 +3,24 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use sealift_oci::Digest;
+use sealift_oci::{Digest, Reference};
 
-use crate::client::digest_header;
+use crate::client::{Client, digest_header};
 use crate::http::Call;
 use crate::login::Repository;
+use crate::routes::Wanted;
 use crate::upload::Upload;
+
+impl Client {
+    /// Returns what the registry of `target` calls the repository of `source`, if it has it and it is another one.
+    pub(crate) fn mountable(&self, source: &Reference, target: &Repository) -> Option<Box<str>> {
+        // Its own place, not a mirror: files that move images move what can be mounted with them.
+        let place = self.routes(source, Wanted::Digest).ok()?.pop()?.reference;
+        let is_there = place.registry() == &*target.registry;
+        let is_other = place.repository() != &*target.name;
+        (is_there && is_other).then(|| place.repository().into())
+    }
+}
 
 impl Upload {
     /// Asks the registry to show a blob of `from` here; returns whether it does.

@@ -156,10 +156,6 @@ impl Sink for Remote {
 
     fn begin(&self, descriptor: &Descriptor, from: Option<&Reference>) -> Result<Begun, Error> {
         let (digest, size) = (descriptor.digest(), descriptor.size());
-        let from = from
-            .filter(|from| from.registry() == self.reference.registry())
-            .map(Reference::repository)
-            .filter(|from| *from != self.reference.repository());
         let upload = self.runtime.block_on(async {
             let repository = self
                 .client
@@ -168,10 +164,11 @@ impl Sink for Remote {
             if self.client.holds(&repository, digest, Some(size)).await? {
                 return Ok(None);
             }
+            let from = from.and_then(|from| self.client.mountable(from, &repository));
             let mut upload = Upload::new(&self.client, repository);
             upload.known = Some((digest.clone(), size));
             if let Some(from) = from
-                && upload.mount(from, digest).await
+                && upload.mount(&from, digest).await
             {
                 return Ok(None);
             }

@@ -1,6 +1,6 @@
 //! Blobs that another repository of the registry holds.
 
-use sealift_registry::{Credential, Secret, Transport};
+use sealift_registry::{Credential, Options, RegistriesConf, Routes, Secret, Transport};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
     Auth, Bearer, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry, Support,
@@ -116,4 +116,54 @@ fn only_another_repository_of_the_same_registry_is_asked_for() {
     let unread = Unread(from);
     assert!(!to.copy_blob(&descriptor(&octets), &unread).unwrap());
     assert_eq!(here.count(Operation::Mount), 0);
+}
+
+#[test]
+fn the_source_of_a_mount_is_named_as_its_registry_was_moved() {
+    let octets = noise(1, LONG);
+    let blob = descriptor(&octets);
+    // Who is named by the source and by the destination, and whether a file sends them to one registry.
+    for (from, to, is_one) in [
+        ("old.example/demo/base", "HERE/demo/app", true),
+        ("old.example/demo/base", "old.example/demo/app", true),
+        ("HERE/gone/base", "HERE/demo/app", false),
+    ] {
+        let (here, there) = (
+            Registry::start(Serving::default()),
+            Registry::start(Serving::default()),
+        );
+        let conf = format!(
+            "[[registry]]\nprefix = \"old.example\"\nlocation = \"{0}/new\"\n\
+             [[registry]]\nprefix = \"{0}/gone\"\nlocation = \"{1}/new/demo\"\n",
+            here.host(),
+            there.host()
+        );
+        let transport = Transport::new(Options {
+            routes: Routes {
+                registries: RegistriesConf::parse(&conf).unwrap(),
+                ..Routes::default()
+            },
+            ..options()
+        })
+        .unwrap();
+        let place = if is_one { &here } else { &there };
+        place.put_blob("new/demo/base", &octets);
+        let name = |name: &str| format!("docker://{}:v1", name.replace("HERE", &here.host()));
+        let from = source(&transport, &name(from));
+        let to = sink(&transport, &name(to));
+        let is_moved = to.copy_blob(&blob, &*from).unwrap();
+        let mounts: Vec<_> = here
+            .log()
+            .into_iter()
+            .filter(|entry| entry.operation == Operation::Mount)
+            .map(|entry| entry.query)
+            .collect();
+        let query = format!("mount={}&from=new%2Fdemo%2Fbase", blob.digest());
+        let expected = if is_one {
+            vec![query.replace(':', "%3A")]
+        } else {
+            Vec::new()
+        };
+        assert_eq!((is_moved, mounts), (!is_one, expected));
+    }
 }
