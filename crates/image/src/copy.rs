@@ -244,23 +244,18 @@ fn write_rest(
     Ok(blob.size() - offset)
 }
 
-/// Begins a blob anew when the registry has forgotten an upload that cannot be continued.
+/// Begins a blob anew when a registry has forgotten an upload that cannot be continued, or a mirror gave another blob.
 pub(crate) fn restarting<T>(
     mut attempt: impl FnMut() -> Result<T, ImageError>,
 ) -> Result<T, ImageError> {
     let mut starts = 1;
     loop {
         match attempt() {
-            Err(ImageError::Registry(error)) if error.is_lost_upload() && starts < MAX_STARTS => {
-                starts += 1
-            }
+            Err(ImageError::Registry(error)) if error.begins_anew(starts) => starts += 1,
             outcome => return outcome,
         }
     }
 }
-
-/// How often a blob is begun.
-const MAX_STARTS: u32 = 3;
 
 fn action_of(layer: &Descriptor) -> Action {
     // A layer with URLs is not in the source's registry; whoever pulls fetches it from there.

@@ -197,7 +197,9 @@ impl ImageError {
                 RegistryError::Unauthorized { .. }
                 | RegistryError::Denied { .. }
                 | RegistryError::Network { .. } => Kind::Network,
-                RegistryError::Mismatch { .. } | RegistryError::Malformed { .. } => Kind::Integrity,
+                RegistryError::Mismatch { .. }
+                | RegistryError::FalseMirror { .. }
+                | RegistryError::Malformed { .. } => Kind::Integrity,
                 _ => Kind::Other,
             },
             Self::NotSealable { .. }

@@ -6,6 +6,7 @@ use sealift_oci::{
 };
 use sealift_registry::{RawManifest, Source};
 
+use crate::copy::restarting;
 use crate::error::ImageError;
 
 /// What a reference names, with everything below it down to the manifests.
@@ -134,12 +135,14 @@ pub(crate) fn read_small(
             limit,
         });
     }
-    let mut octets = Vec::new();
-    source
-        .blob(descriptor)?
-        .read_to_end(&mut octets)
-        .map_err(ImageError::from_read)?;
-    Ok(octets)
+    restarting(|| {
+        let mut octets = Vec::new();
+        source
+            .blob(descriptor)?
+            .read_to_end(&mut octets)
+            .map_err(ImageError::from_read)?;
+        Ok(octets)
+    })
 }
 
 struct Loader<'a> {

@@ -5,6 +5,7 @@ use flate2::write::MultiGzDecoder;
 use sealift_oci::{Compression, Config, Descriptor, DiffId, Digest, Hasher, MediaType, Platform};
 use sealift_registry::Source;
 
+use crate::copy::restarting;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
 use crate::opening::{Identities, open_layer, prepare};
@@ -114,8 +115,16 @@ impl Verify<'_> {
             size: layer.size(),
             action: Action::Verify,
         });
+        let verdict = restarting(|| self.check(job, stop))?;
+        self.progress.event(Event::Finished { digest });
+        Ok(verdict)
+    }
+
+    fn check(&self, job: &Job<'_>, stop: &Stop) -> Result<Option<bool>, ImageError> {
+        let layer = job.layer;
+        let digest = layer.digest();
         let sealed = layer.media_type().is_sealed();
-        let verdict = match self.identities {
+        match self.identities {
             Some(identities) if sealed => {
                 let plain = layer
                     .media_type()
@@ -131,7 +140,7 @@ impl Verify<'_> {
                     &mut |octets| tar.update(octets, digest),
                 )?;
                 tar.finish(digest)?;
-                Some(true)
+                Ok(Some(true))
             }
             _ => {
                 let mut tar = TarHash::new(layer.media_type(), job.diff_id.filter(|_| !sealed))?;
@@ -144,11 +153,9 @@ impl Verify<'_> {
                     tar.update(piece, digest)
                 })?;
                 tar.finish(digest)?;
-                None
+                Ok(None)
             }
-        };
-        self.progress.event(Event::Finished { digest });
-        Ok(verdict)
+        }
     }
 }
 

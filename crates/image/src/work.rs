@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use crate::error::ImageError;
+use crate::error::{ImageError, Kind};
 
 /// Tells the workers of one operation that it has failed.
 #[derive(Debug, Default)]
@@ -68,6 +68,9 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
 /// Reads everything on a thread of its own and hands it to `consume`, in order, piece by piece.
 ///
 /// Memory is bounded by [`RING`] pieces of [`PIECE_LEN`] octets, whatever the length of the input.
+///
+/// What `consume` finds wrong is read to its end all the same: if it is not what was asked for, that is the error, because
+/// then the fault is not the image's but its way's, and it may be had elsewhere.
 pub(crate) fn pump(
     reader: &mut (impl Read + Send),
     mut consume: impl FnMut(&[u8]) -> Result<(), ImageError>,
@@ -95,13 +98,37 @@ pub(crate) fn pump(
                 }
             }
         });
-        for piece in filled_out {
+        let mut pieces = filled_out.into_iter();
+        while let Some(piece) = pieces.next() {
             let piece = piece.map_err(ImageError::from_read)?;
-            consume(&piece)?;
+            let outcome = consume(&piece);
             let _ = empty_in.send(piece);
+            match outcome {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Integrity => {
+                    return Err(verdict(pieces, &empty_in).unwrap_or(error));
+                }
+                other => return other,
+            }
         }
         Ok(())
     })
+}
+
+/// Reads on to the end, where a reader says whether this is what was asked for; returns what it says if it is not.
+fn verdict(
+    pieces: impl Iterator<Item = std::io::Result<Vec<u8>>>,
+    empty: &mpsc::Sender<Vec<u8>>,
+) -> Option<ImageError> {
+    for piece in pieces {
+        match piece.map_err(ImageError::from_read) {
+            Ok(piece) => {
+                let _ = empty.send(piece);
+            }
+            Err(error) => return (error.kind() == Kind::Integrity).then_some(error),
+        }
+    }
+    None
 }
 
 /// Length of the pieces that travel between threads: a whole number of 16 KiB chunks that fits the L2 cache.
@@ -133,6 +160,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use sealift_registry::{Error, Mismatch};
+
     use super::*;
 
     const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -197,6 +226,37 @@ mod tests {
         }
         let error = pump(&mut Broken, |_| Ok(())).unwrap_err();
         assert!(matches!(error, ImageError::Io { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn the_reader_has_the_last_word_on_what_the_consumer_finds_wrong() {
+        struct Then(Option<Error>);
+        impl Read for Then {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                self.0.take().map_or(Ok(0), |error| Err(error.into_io()))
+            }
+        }
+        let found = || ImageError::NestedTooDeeply { limit: 1 };
+        let pumped = |last: Option<Error>| {
+            let octets = std::io::repeat(1).take(3 * PIECE_LEN as u64);
+            pump(&mut octets.chain(Then(last)), |_| Err(found())).unwrap_err()
+        };
+        let other = Error::FalseMirror {
+            what: "blob".into(),
+            place: "mirror".into(),
+            mismatch: Mismatch::TooLong { expected: 1 },
+        };
+        let broken = Error::Unsupported {
+            what: "interrupted".into(),
+        };
+        let is_finding = |error: &ImageError| matches!(error, ImageError::NestedTooDeeply { .. });
+        assert!(is_finding(&pumped(None)));
+        assert!(is_finding(&pumped(Some(broken))));
+        let error = pumped(Some(other));
+        assert!(
+            matches!(error, ImageError::Registry(Error::FalseMirror { .. })),
+            "{error:?}"
+        );
     }
 
     #[test]

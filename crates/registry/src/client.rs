@@ -11,6 +11,7 @@ use reqwest::{Method, Url};
 use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 
 use crate::answer::Complaint;
+use crate::blame::StruckOff;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Streamed, may_speak_no_tls};
@@ -89,6 +90,7 @@ struct Inner {
     schemes: tokio::sync::Mutex<HashMap<Box<str>, &'static str>>,
     routes: Routes,
     notes: Mutex<Vec<String>>,
+    struck_off: StruckOff,
     plain_http: bool,
     retry: RetryPolicy,
     manifest_limit: usize,
@@ -125,6 +127,7 @@ impl Client {
             schemes: tokio::sync::Mutex::default(),
             routes: options.routes,
             notes: Mutex::default(),
+            struck_off: StruckOff::default(),
             plain_http: options.plain_http,
             retry: options.retry,
             manifest_limit: options.manifest_limit,
@@ -206,6 +209,10 @@ impl Client {
             ..
         } = &*self.0;
         routes.of(reference, wanted, &http_options.tls)
+    }
+
+    pub(crate) fn struck_off(&self) -> &StruckOff {
+        &self.0.struck_off
     }
 
     /// Returns what was learnt about mirrors since this was last asked, one sentence each.

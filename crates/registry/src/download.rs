@@ -1,7 +1,6 @@
 //! A blob on its way from a registry: the stream goes on where a connection broke, at another host if need be.
 
 use std::collections::VecDeque;
-
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,12 +8,13 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use sealift_oci::{Descriptor, Digest, Reference};
 
+use crate::blame::Givers;
 use crate::client::{Client, blob_what, endpoint};
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback};
 use crate::login::{Access, Repository};
 use crate::retry::Attempts;
-use crate::routes::{Route, Wanted};
+use crate::routes::Route;
 
 /// Exactly as many octets as the descriptor promises, or an error. The digest is for the reader to verify: whatever a
 /// second connection delivers, it must continue what the first one began.
@@ -24,6 +24,9 @@ pub(crate) struct Download {
     /// Where to go on when this place fails for good.
     others: VecDeque<Route>,
     route: Route,
+    givers: Givers,
+    /// Whether octets of this place were delivered.
+    has_given: bool,
     repository: Repository,
     call: Call,
     digest: Digest,
@@ -38,13 +41,17 @@ pub(crate) struct Download {
 
 impl Download {
     /// Asks for a blob, or for what follows its first `offset` octets, and waits until the answer begins.
+    ///
+    /// Who gave octets of it is told to `givers`.
     pub(crate) async fn open(
         client: &Client,
         reference: &Reference,
         descriptor: &Descriptor,
         offset: u64,
+        givers: &Givers,
     ) -> Result<Self, Error> {
-        let mut others: VecDeque<_> = client.routes(reference, Wanted::Digest)?.into();
+        let routes = client.routes_of_blob(reference, descriptor.digest())?;
+        let mut others = VecDeque::from(routes);
         loop {
             let Some(route) = others.pop_front() else {
                 return Err(Error::unsupported(format!("no host has `{reference}`")));
@@ -52,6 +59,7 @@ impl Download {
             match Self::begin(client, &route, descriptor, offset).await {
                 Ok(mut download) => {
                     download.others = others;
+                    download.givers = givers.clone();
                     return Ok(download);
                 }
                 Err(error) if others.is_empty() => return Err(error),
@@ -72,6 +80,8 @@ impl Download {
             client: client.clone(),
             others: VecDeque::new(),
             route: route.clone(),
+            givers: Givers::default(),
+            has_given: false,
             call: request(&repository, &digest)?,
             attempts: client.attempts_at(&repository),
             repository,
@@ -103,6 +113,7 @@ impl Download {
         while let Some(route) = self.others.pop_front() {
             self.client.note_failure(&self.route, &error);
             self.route = route;
+            self.has_given = false;
             match self.client.at(&self.route, Access::Pull).await {
                 Ok(repository) => {
                     self.call = request(&repository, &self.digest)?;
@@ -148,6 +159,10 @@ impl Download {
                 return Err(self.mismatch(Mismatch::TooLong {
                     expected: self.size,
                 }));
+            }
+            if !self.has_given {
+                self.has_given = true;
+                self.givers.add(&self.route);
             }
             self.offset += len;
             self.since_failure = self.since_failure.saturating_add(len);

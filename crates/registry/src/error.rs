@@ -63,6 +63,17 @@ pub enum Error {
         mismatch: Mismatch,
     },
 
+    /// A mirror gave something else than the blob, and is not asked for it again: read it from its start, elsewhere.
+    #[error("{what} at mirror {place} {mismatch}")]
+    FalseMirror {
+        /// Which blob.
+        what: Box<str>,
+        /// The mirror, or those that gave parts of it.
+        place: Box<str>,
+        /// How it differs.
+        mismatch: Mismatch,
+    },
+
     /// Something that was read breaks its specification: reject it.
     #[error("{what} is malformed: {reason}")]
     Malformed {
@@ -105,7 +116,7 @@ impl Error {
     /// Returns whether the same operation, begun anew, may succeed without anybody changing anything.
     ///
     /// Attempts have been made already, so later is better than at once; only
-    /// [`is_lost_upload`](Self::is_lost_upload) asks for a new start without delay.
+    /// [`begins_anew`](Self::begins_anew) asks for a new start without delay.
     pub fn may_retry(&self) -> bool {
         let Self::Network { failure, .. } = self else {
             return false;
@@ -129,6 +140,13 @@ impl Error {
             || matches!(self, Self::Network { failure, .. } if lost(failure))
     }
 
+    /// Returns whether a blob is to be moved again, at once and from its start, after it was begun `starts` times.
+    ///
+    /// A lost upload is not begun for ever. A mirror that failed is left out the next time, so this comes to an end too.
+    pub fn begins_anew(&self, starts: u32) -> bool {
+        matches!(self, Self::FalseMirror { .. }) || (self.is_lost_upload() && starts < MAX_STARTS)
+    }
+
     /// Returns the error that a [`BlobReader`](crate::BlobReader) or [`BlobWriter`](crate::BlobWriter) reported as an I/O error.
     pub fn of_io(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -139,9 +157,10 @@ impl Error {
         let kind = match &self {
             Self::NotFound { .. } => io::ErrorKind::NotFound,
             Self::Unauthorized { .. } | Self::Denied { .. } => io::ErrorKind::PermissionDenied,
-            Self::Mismatch { .. } | Self::Malformed { .. } | Self::DamagedLeftover { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            Self::Mismatch { .. }
+            | Self::FalseMirror { .. }
+            | Self::Malformed { .. }
+            | Self::DamagedLeftover { .. } => io::ErrorKind::InvalidData,
             Self::Unsupported { .. } => io::ErrorKind::Unsupported,
             Self::Network { .. } => io::ErrorKind::Other,
             Self::Io { source, .. } => source.kind(),
@@ -176,6 +195,9 @@ impl Error {
         Self::Unsupported { what: what.into() }
     }
 }
+
+/// How often a blob is begun whose upload is lost.
+const MAX_STARTS: u32 = 3;
 
 /// How content differs from its descriptor.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

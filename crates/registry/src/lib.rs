@@ -7,6 +7,7 @@
 mod answer;
 mod archive_sink;
 mod auth_file;
+mod blame;
 mod challenge;
 mod client;
 mod credentials;

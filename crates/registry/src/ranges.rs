@@ -11,12 +11,12 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use sealift_oci::{Descriptor, Digest, Reference};
 
+use crate::blame::Givers;
 use crate::client::{Client, blob_what, endpoint};
 use crate::download::{Download, is_range};
 use crate::error::{Error, Failure};
 use crate::http::{Call, Setback};
 use crate::login::{Access, Repository};
-use crate::routes::Wanted;
 
 /// A blob on its way, in one stream or in several parts.
 pub(crate) enum Arrival {
@@ -31,10 +31,11 @@ impl Arrival {
         reference: &Reference,
         descriptor: &Descriptor,
         offset: u64,
+        givers: &Givers,
     ) -> Result<Self, Error> {
         let parallel = client.parallel_ranges().get();
         let size = descriptor.size();
-        let routes = client.routes(reference, Wanted::Digest)?;
+        let routes = client.routes_of_blob(reference, descriptor.digest())?;
         // With mirrors there is one stream, which goes on at the next place where one fails.
         if let [route] = routes.as_slice()
             && parallel > 1
@@ -52,7 +53,7 @@ impl Arrival {
                 return Ok(Self::Parts(parts.rest(octets, first.end, parallel)));
             }
         }
-        let download = Download::open(client, reference, descriptor, offset).await?;
+        let download = Download::open(client, reference, descriptor, offset, givers).await?;
         Ok(Self::Stream(Box::new(download)))
     }
 

@@ -10,6 +10,7 @@ use sealift_oci::{Descriptor, Digest, Reference};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::blame::Givers;
 use crate::client::Client;
 use crate::error::{Error, Mismatch};
 use crate::login::Access;
@@ -62,15 +63,19 @@ impl Source for Remote {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
-        let stream = self.stream(descriptor, 0)?;
-        Ok(BlobReader::new(stream, descriptor, self.place()))
+        let givers = Givers::default();
+        let stream = self.stream(descriptor, 0, &givers)?;
+        let (client, digest) = (self.client.clone(), descriptor.digest().clone());
+        let reader = BlobReader::new(stream, descriptor, self.place());
+        Ok(reader.judged_by(move |error| client.blame(&givers, &digest, error)))
     }
 
     fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
         if offset == 0 {
             return Source::blob(self, descriptor);
         }
-        let stream = self.stream(descriptor, offset)?;
+        // Its digest is for the reader to check, who then begins at the start.
+        let stream = self.stream(descriptor, offset, &Givers::default())?;
         Ok(BlobReader::rest(stream, descriptor, offset, self.place()))
     }
 
@@ -95,13 +100,18 @@ impl Source for Remote {
 
 impl Remote {
     /// Opens what follows the first `offset` octets of a blob, unverified.
-    fn stream(&self, descriptor: &Descriptor, offset: u64) -> Result<Box<dyn Read + Send>, Error> {
+    fn stream(
+        &self,
+        descriptor: &Descriptor,
+        offset: u64,
+        givers: &Givers,
+    ) -> Result<Box<dyn Read + Send>, Error> {
         // No range asks for nothing.
         if offset > 0 && offset >= descriptor.size() {
             return Ok(Box::new(io::empty()));
         }
         let mut download = self.runtime.block_on(async {
-            Arrival::open(&self.client, &self.reference, descriptor, offset).await
+            Arrival::open(&self.client, &self.reference, descriptor, offset, givers).await
         })?;
         let (sender, receiver) = mpsc::channel(READ_AHEAD);
         // Ends when the blob does, when it fails, or when the reader is dropped.

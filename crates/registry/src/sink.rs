@@ -69,7 +69,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
                 return Ok(false);
             };
             match copy_once(descriptor, source, writer) {
-                Err(error) if error.is_lost_upload() && starts < MAX_STARTS => starts += 1,
+                Err(error) if error.begins_anew(starts) => starts += 1,
                 outcome => return outcome.map(|()| true),
             }
         }
@@ -91,9 +91,6 @@ fn copy_once(
         }
     }
 }
-
-/// How often a blob is begun whose upload the registry forgets.
-const MAX_STARTS: u32 = 3;
 
 /// What a sink makes of a blob that is known beforehand.
 #[derive(Debug)]
@@ -123,7 +120,7 @@ impl BlobWriter {
 
     /// Ends the attempt. After a [`Error::Mismatch`] nothing is kept of it: what was read is not the blob.
     pub fn give_up(self, error: &Error) {
-        if let Error::Mismatch { .. } = error {
+        if let Error::Mismatch { .. } | Error::FalseMirror { .. } = error {
             self.0.forget();
         }
     }

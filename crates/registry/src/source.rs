@@ -77,7 +77,11 @@ pub struct BlobReader {
     check: Check,
     failed: Option<Error>,
     place: Box<str>,
+    judge: Option<Judge>,
 }
+
+/// Says whose fault it is that a blob is another one.
+type Judge = Box<dyn Fn(Error) -> Error + Send>;
 
 enum Check {
     Digest(Hasher),
@@ -101,6 +105,7 @@ impl BlobReader {
             read: 0,
             failed: None,
             place: place.into(),
+            judge: None,
         }
     }
 
@@ -126,6 +131,12 @@ impl BlobReader {
         if self.read == 0 && matches!(self.check, Check::Digest(_)) {
             self.check = Check::SizeOnly;
         }
+        self
+    }
+
+    /// Has a mismatch judged before it is reported.
+    pub(crate) fn judged_by(mut self, judge: impl Fn(Error) -> Error + Send + 'static) -> Self {
+        self.judge = Some(Box::new(judge));
         self
     }
 
@@ -203,10 +214,14 @@ impl BlobReader {
     }
 
     fn mismatch(&self, mismatch: Mismatch) -> Error {
-        Error::Mismatch {
+        let error = Error::Mismatch {
             what: crate::client::blob_what(&self.expected).into(),
             place: self.place.clone(),
             mismatch,
+        };
+        match &self.judge {
+            Some(judge) => judge(error),
+            None => error,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use sealift_testkit::image::{Format, Packing};
-use sealift_testkit::registry::{Operation, Options, Registry, RunningRegistry};
+use sealift_testkit::registry::{Effect, Fault, Operation, Options, Registry, RunningRegistry};
 
 use crate::tool::{Lab, Run, image};
 
@@ -84,4 +84,77 @@ fn files_that_cannot_be_used_stop_the_work() {
     );
     assert_ne!(run.code, 0);
     assert_eq!(origin.count(Operation::GetManifest), 0);
+}
+
+/// Whatever is done with a layer, and wherever the damage shows first: as a wrong digest, as a layer that does not open, as
+/// gzip that is none.
+#[test]
+fn damage_by_a_mirror_stops_no_work() {
+    let lab = Lab::new();
+    lab.key("key");
+    image(Format::Oci, Packing::Gzip).write_layout(&lab.path("plain"), "v1");
+    let origin = Registry::start(Options::default());
+    let mirror = Registry::start(Options::default());
+    for (registry, repository) in [(&origin, "team"), (&mirror, "hub/team")] {
+        let place = format!("{}/{repository}", registry.host());
+        let (plain, sealed) = (format!("{place}/plain:v1"), format!("{place}/sealed:v1"));
+        lab.sealift(&["copy", "-q", "oci:plain:v1", &plain])
+            .succeeds();
+        // Sealed once, or the mirror would hold another image.
+        if registry.host() == origin.host() {
+            lab.sealift(&[
+                "encrypt",
+                "-q",
+                "oci:plain:v1",
+                "oci:sealed:v1",
+                "-r",
+                "key.pub.pem",
+            ])
+            .succeeds();
+        }
+        lab.sealift(&["copy", "-q", "oci:sealed:v1", &sealed])
+            .succeeds();
+    }
+    let conf = format!(
+        "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}/hub\"\n",
+        origin.host(),
+        mirror.host()
+    );
+    lab.write("mirrors.conf", conf.as_bytes());
+    let place = |name: &str| format!("{}/team/{name}:v1", origin.host());
+    let (plain, sealed) = (place("plain"), place("sealed"));
+    for (line, moved) in [
+        (vec!["copy", &plain, "oci:copied:v1"], &plain),
+        (
+            vec!["encrypt", &plain, "oci:resealed:v1", "-r", "key.pub.pem"],
+            &plain,
+        ),
+        (
+            vec!["decrypt", &sealed, "oci:opened:v1", "-k", "key.pem"],
+            &sealed,
+        ),
+        (vec!["verify", &plain], &plain),
+        (vec!["verify", &sealed, "-k", "key.pem"], &sealed),
+    ] {
+        for at in [20, 90] {
+            for written in ["copied", "resealed", "opened"] {
+                drop(fs::remove_dir_all(lab.path(written)));
+            }
+            mirror.clear_faults();
+            mirror.clear_log();
+            origin.clear_log();
+            let damage = Fault::on(Operation::GetBlob, Effect::FlipBit(at));
+            mirror.set_fault(damage.always());
+            let mut line = line.clone();
+            line.extend(["-v", "--registries-conf", "mirrors.conf"]);
+            let run = lab.sealift(&line);
+            let told = run.stderr.clone();
+            run.succeeds();
+            assert!(told.contains(" was passed over: blob `sha256:"), "{told}");
+            // Three layers and a configuration, each first from the mirror.
+            let blobs = |registry: &RunningRegistry| registry.count(Operation::GetBlob);
+            assert!(blobs(&mirror) >= 4, "{moved} {told}");
+            assert!(blobs(&origin) >= 4, "{moved} {told}");
+        }
+    }
 }

@@ -339,3 +339,93 @@ fn a_hosts_file_brings_its_own_trust() {
         assert_eq!(origin.log().is_empty(), is_used, "{served:?} {lines}");
     }
 }
+
+/// A blob that mirrors have damaged, each at this octet, and with it the registry, if told so. Returns what became of a
+/// copy into a layout, who was asked for the blob and how often, and the notes.
+fn copy_past_damage(
+    damage: &[Option<usize>],
+    faults: &[Effect],
+) -> (Result<bool, Error>, Vec<usize>, Vec<String>) {
+    let blob = noise(7, 300_000);
+    let places: Vec<_> = damage
+        .iter()
+        .enumerate()
+        .map(|(n, damaged)| {
+            let registry = Registry::start(Serving::default());
+            let is_origin = n + 1 == damage.len();
+            let repository = if is_origin {
+                REPOSITORY
+            } else {
+                "hub/demo/app"
+            };
+            registry.put_blob(repository, &blob);
+            if let Some(at) = damaged {
+                let fault = Fault::on(Operation::GetBlob, Effect::FlipBit(*at));
+                let fault = faults.iter().cloned().fold(fault, Fault::and);
+                registry.set_fault(fault.always());
+            }
+            registry
+        })
+        .collect();
+    let (origin, mirrors) = places.split_last().unwrap();
+    let lines: String = mirrors.iter().map(|one| mirror(one, "")).collect();
+    let transport = transport(conf(origin, "", &lines));
+    let folder = tempfile::tempdir().unwrap();
+    let to = sink(&transport, &format!("oci:{}:v1", folder.path().display()));
+    let from = source(&transport, &name(origin));
+    let outcome = to.copy_blob(&descriptor(&blob), &*from);
+    if outcome.is_ok() {
+        let hex = descriptor(&blob).digest().hex().to_owned();
+        let written = folder.path().join("blobs/sha256").join(hex);
+        assert!(fs::read(written).unwrap() == blob);
+    }
+    let asked = places.iter().map(|one| one.count(Operation::GetBlob));
+    let asked = asked.collect();
+    let hosts: Vec<_> = places.iter().map(RunningRegistry::host).collect();
+    let notes = transport.client().take_notes().into_iter().map(|note| {
+        let named = hosts.iter().enumerate();
+        named.fold(note, |note, (n, host)| note.replace(host, &format!("#{n}")))
+    });
+    (outcome, asked, notes.collect())
+}
+
+#[test]
+fn a_mirror_that_gave_other_content_is_left_for_the_next() {
+    let last = Some(299_999);
+    let (outcome, asked, notes) = copy_past_damage(&[last, None, None], &[]);
+    assert!(outcome.unwrap());
+    assert_eq!(asked, [1, 1, 0]);
+    let digest = descriptor(&noise(7, 300_000)).digest().to_string();
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert_eq!(notes[0], format!("blob `{digest}` comes from mirror #0"));
+    let passed_over = format!(
+        "mirror #0 was passed over: blob `{digest}` at mirror #0/hub/demo/app has digest sha256:"
+    );
+    assert!(notes[1].starts_with(&passed_over), "{}", notes[1]);
+    assert_eq!(notes[2], format!("blob `{digest}` comes from mirror #1"));
+
+    // However many they are, the registry is asked last.
+    let (outcome, asked, _) = copy_past_damage(&[last, Some(0), Some(5), Some(7), None], &[]);
+    assert!(outcome.unwrap());
+    assert_eq!(asked, [1, 1, 1, 1, 1]);
+}
+
+#[test]
+fn who_mixed_a_blob_with_the_registry_is_not_asked_again() {
+    // What comes of it is damaged, and then it breaks off; the registry has the rest.
+    let (outcome, asked, notes) = copy_past_damage(&[Some(5), None], &[Effect::CutBody(100_000)]);
+    assert!(outcome.unwrap());
+    // Twice the mirror, which goes on behind its damage, then the registry with the rest and with the whole.
+    assert_eq!(asked, [2, 2]);
+    assert!(notes.iter().any(|note| note.contains("has digest")));
+}
+
+#[test]
+fn a_registry_that_gives_other_content_than_its_mirror_too_has_the_last_word() {
+    let (outcome, asked, _) = copy_past_damage(&[Some(0), Some(1)], &[]);
+    match outcome {
+        Err(Error::Mismatch { place, .. }) => assert!(place.ends_with("/demo/app"), "{place}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(asked, [1, 1]);
+}

@@ -1,0 +1,80 @@
+//! Mirrors that gave something else than they were asked for.
+//!
+//! That is known only when all of a blob has come, and by then whoever reads it has most of it. So the reader fails, the
+//! mirror is not asked for that blob again, and whoever moves the blob begins anew.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sealift_oci::{Digest, Reference};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::routes::{Role, Route, Wanted};
+
+/// The mirrors from which octets of one blob came.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Givers(Arc<Mutex<Vec<Route>>>);
+
+impl Givers {
+    /// Remembers a place as one that gave octets, unless it is the registry itself.
+    pub(crate) fn add(&self, route: &Route) {
+        if route.role == Role::Mirror {
+            locked(&self.0).push(route.clone());
+        }
+    }
+}
+
+/// What mirrors are not asked for: place and digest.
+#[derive(Debug, Default)]
+pub(crate) struct StruckOff(Mutex<HashSet<(String, Digest)>>);
+
+impl Client {
+    /// Returns the places that may have a blob, its registry last, without mirrors that gave something else for it.
+    pub(crate) fn routes_of_blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Vec<Route>, Error> {
+        let mut routes = self.routes(reference, Wanted::Digest)?;
+        let struck_off = locked(&self.struck_off().0);
+        if !struck_off.is_empty() {
+            routes.retain(|route| {
+                route.role == Role::Origin || !struck_off.contains(&(place(route), digest.clone()))
+            });
+        }
+        Ok(routes)
+    }
+
+    /// Judges a blob that turned out to be another one, by who gave it.
+    pub(crate) fn blame(&self, givers: &Givers, digest: &Digest, error: Error) -> Error {
+        let Error::Mismatch { what, mismatch, .. } = &error else {
+            return error;
+        };
+        let givers = locked(&givers.0);
+        let places: Vec<String> = givers.iter().map(place).collect();
+        if places.is_empty() {
+            return error;
+        }
+        let blamed = Error::FalseMirror {
+            what: what.clone(),
+            place: places.join(", ").into(),
+            mismatch: mismatch.clone(),
+        };
+        for (route, place) in givers.iter().zip(places) {
+            self.note_failure(route, &blamed);
+            locked(&self.struck_off().0).insert((place, digest.clone()));
+        }
+        blamed
+    }
+}
+
+/// Returns registry and repository.
+fn place(route: &Route) -> String {
+    let reference = &route.reference;
+    format!("{}/{}", reference.registry(), reference.repository())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
