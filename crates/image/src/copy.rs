@@ -97,7 +97,11 @@ impl Copy<'_> {
             .iter()
             .map(|image| image.manifest.layers().len())
             .sum();
-        let root = self.put(&tree.root)?;
+        let root = self.put_below(&tree.root)?;
+        if !attached.is_empty() {
+            // Some registries want to have what is referred to; otherwise it comes with its name.
+            self.sink.put_manifest(&root)?;
+        }
         for (attachment, tree) in &attached {
             if let Node::Index(branch) = &tree.root {
                 for (_, child) in &branch.children {
@@ -119,7 +123,14 @@ impl Copy<'_> {
 
     /// Writes the manifests below a node, then its own.
     fn put(&self, node: &Node) -> Result<RawManifest, ImageError> {
-        let raw = match node {
+        let raw = self.put_below(node)?;
+        self.sink.put_manifest(&raw)?;
+        Ok(raw)
+    }
+
+    /// Writes the manifests below a node; returns its own.
+    fn put_below(&self, node: &Node) -> Result<RawManifest, ImageError> {
+        Ok(match node {
             Node::Image(image) => image.raw.clone(),
             Node::Index(branch) => {
                 let put = |(descriptor, child): &(Descriptor, Node)| {
@@ -143,9 +154,7 @@ impl Copy<'_> {
                     rendered(index.octets(), index.media_type())
                 }
             }
-        };
-        self.sink.put_manifest(&raw)?;
-        Ok(raw)
+        })
     }
 }
 

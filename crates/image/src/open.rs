@@ -95,7 +95,7 @@ impl Open<'_> {
             chosen: &chosen,
             opened: &opened,
         };
-        let root = writer.put(&tree.root)?.raw;
+        let root = writer.put_below(&tree.root)?.raw;
         self.sink.finish(&root)?;
         Ok(Outcome {
             digest: root.digest,
@@ -210,12 +210,17 @@ struct Written<'a> {
 
 impl<'a> Writer<'a> {
     fn put(&self, node: &'a Node) -> Result<Written<'a>, ImageError> {
-        let written = match node {
-            Node::Image(image) => self.image(image)?,
-            Node::Index(branch) => self.index(branch)?,
-        };
+        let written = self.put_below(node)?;
         self.open.sink.put_manifest(&written.raw)?;
         Ok(written)
+    }
+
+    /// Leaves the node's own manifest to the caller: that of the root comes with its name.
+    fn put_below(&self, node: &'a Node) -> Result<Written<'a>, ImageError> {
+        match node {
+            Node::Image(image) => self.image(image),
+            Node::Index(branch) => self.index(branch),
+        }
     }
 
     fn image(&self, image: &'a Image) -> Result<Written<'a>, ImageError> {

@@ -142,7 +142,7 @@ impl Seal<'_> {
             images: &images,
             blobs: &blobs,
         };
-        let root = match writer.put(&tree.root)? {
+        let root = match writer.put_below(&tree.root)? {
             Some(written) => written.raw,
             None => {
                 return Err(ImageError::NothingToDo {
@@ -404,14 +404,19 @@ struct Written<'a> {
 
 impl<'a> Writer<'a> {
     fn put(&mut self, node: &'a Node) -> Result<Option<Written<'a>>, ImageError> {
-        let written = match node {
-            Node::Image(image) => self.image(image)?,
-            Node::Index(branch) => self.index(branch)?,
-        };
+        let written = self.put_below(node)?;
         if let Some(written) = &written {
             self.seal.sink.put_manifest(&written.raw)?;
         }
         Ok(written)
+    }
+
+    /// Leaves the node's own manifest to the caller: that of the root comes with its name.
+    fn put_below(&mut self, node: &'a Node) -> Result<Option<Written<'a>>, ImageError> {
+        match node {
+            Node::Image(image) => self.image(image),
+            Node::Index(branch) => self.index(branch),
+        }
     }
 
     fn image(&self, image: &'a Image) -> Result<Option<Written<'a>>, ImageError> {

@@ -52,7 +52,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Any [`Error`]
     fn attach(&self, manifest: &RawManifest, tag: Option<&str>) -> Result<(), Error>;
 
-    /// Gives the image its name: moves the tag, or replaces `index.json`. Comes last.
+    /// Stores the image's own manifest and gives it its name: moves the tag, or replaces `index.json`. Comes last.
     ///
     /// # Errors
     /// Any [`Error`]

@@ -53,7 +53,9 @@ fn copy_below(source: &dyn Source, sink: &dyn Sink, manifest: &RawManifest) -> R
     match Document::parse(&manifest.bytes, Some(&manifest.media_type)).unwrap() {
         Document::Index(index) => {
             for child in index.manifests() {
-                copy_below(source, sink, &source.manifest(child)?)?;
+                let child = source.manifest(child)?;
+                copy_below(source, sink, &child)?;
+                sink.put_manifest(&child)?;
             }
         }
         Document::Manifest(image) => {
@@ -62,7 +64,7 @@ fn copy_below(source: &dyn Source, sink: &dyn Sink, manifest: &RawManifest) -> R
             }
         }
     }
-    sink.put_manifest(manifest)
+    Ok(())
 }
 
 /// Reads a blob to its end; the error is the one that the reader wraps.
