@@ -3,21 +3,21 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 
 use crate::answer::Complaint;
-use crate::blame::StruckOff;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Streamed, may_speak_no_tls};
 use crate::journal::Journal;
 use crate::login::{Access, Login, Logins, Repository};
 use crate::manifest::RawManifest;
+use crate::mirrors::Mirrors;
 use crate::rate::RateLimit;
 use crate::referrers::Referrer;
 use crate::retry::{self, Attempts, RetryPolicy, Verdict};
@@ -89,8 +89,7 @@ struct Inner {
     logins: Logins,
     schemes: tokio::sync::Mutex<HashMap<Box<str>, &'static str>>,
     routes: Routes,
-    notes: Mutex<Vec<String>>,
-    struck_off: StruckOff,
+    mirrors: Mirrors,
     plain_http: bool,
     retry: RetryPolicy,
     manifest_limit: usize,
@@ -126,8 +125,7 @@ impl Client {
             logins: Logins::new(options.credentials, options.plain_http),
             schemes: tokio::sync::Mutex::default(),
             routes: options.routes,
-            notes: Mutex::default(),
-            struck_off: StruckOff::default(),
+            mirrors: Mirrors::default(),
             plain_http: options.plain_http,
             retry: options.retry,
             manifest_limit: options.manifest_limit,
@@ -211,50 +209,14 @@ impl Client {
         routes.of(reference, wanted, &http_options.tls)
     }
 
-    pub(crate) fn struck_off(&self) -> &StruckOff {
-        &self.0.struck_off
-    }
-
-    /// Returns what was learnt about mirrors since this was last asked, one sentence each.
-    pub fn take_notes(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notes())
-    }
-
     /// Returns what this client and its clones have sent and received so far.
     pub fn traffic(&self) -> Traffic {
         self.0.http_options.meter.read()
     }
 
-    fn notes(&self) -> MutexGuard<'_, Vec<String>> {
-        let notes = self.0.notes.lock();
-        notes.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn note_failure(&self, route: &Route, error: &Error) {
-        let mut causes = error.to_string();
-        if let Some(cause) = std::error::Error::source(error) {
-            causes = format!("{causes}: {cause}");
-        }
-        let place = &route.reference;
-        self.note(format!(
-            "mirror {} was passed over: {causes}",
-            place.registry()
-        ));
-    }
-
-    pub(crate) fn note_success(&self, route: &Route, what: &str) {
-        if route.role == Role::Mirror {
-            let place = &route.reference;
-            self.note(format!("{what} comes from mirror {}", place.registry()));
-        }
-    }
-
-    fn note(&self, text: String) {
-        let mut notes = self.notes();
-        // A long run must not fill the memory with what went wrong.
-        if notes.len() < MAX_NOTES {
-            notes.push(text);
-        }
+    /// Returns what is known of mirrors.
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.0.mirrors
     }
 
     /// Stores a manifest under its digest, or under a tag.
@@ -437,6 +399,11 @@ impl Client {
         let header = login.as_ref().map(|login: &Login| &login.header);
         let mut answer = http.send(call, &repository.base, header).await?;
         if answer.status() == 401 && crate::http::same_origin(answer.url(), &repository.base) {
+            if answer.headers(WWW_AUTHENTICATE.as_str()).next().is_none() {
+                // Some say how to log in at the root of their API only.
+                let root = Call::new(Method::GET, repository.root.clone());
+                answer = http.send(&root, &repository.base, None).await?;
+            }
             let login = logins
                 .renew(http, repository, &answer, login.as_ref())
                 .await?;
@@ -747,7 +714,6 @@ pub(crate) fn digest_header(answer: &Answer) -> Option<Digest> {
 const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How often one request to a mirror is tried.
 const MIRROR_ATTEMPTS: u32 = 2;
-const MAX_NOTES: usize = 1000;
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
 const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,

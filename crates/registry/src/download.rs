@@ -8,11 +8,11 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use sealift_oci::{Descriptor, Digest, Reference};
 
-use crate::blame::Givers;
 use crate::client::{Client, blob_what, endpoint};
 use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback};
 use crate::login::{Access, Repository};
+use crate::mirrors::Givers;
 use crate::retry::Attempts;
 use crate::routes::Route;
 

@@ -139,6 +139,20 @@ impl Setback {
     }
 }
 
+impl Setback {
+    /// Returns whether the body may be what the registry, or the way to it, did not bear.
+    pub(crate) fn may_be_for_the_body(&self) -> bool {
+        use Failure::{Stalled, Status, Transport};
+        let Self::Transient { failure, .. } = self else {
+            return false;
+        };
+        matches!(
+            failure,
+            Status { status: 500, .. } | Transport(_) | Stalled { .. }
+        )
+    }
+}
+
 impl From<Error> for Setback {
     fn from(error: Error) -> Self {
         Self::Final(error)

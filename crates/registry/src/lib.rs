@@ -7,7 +7,6 @@
 mod answer;
 mod archive_sink;
 mod auth_file;
-mod blame;
 mod challenge;
 mod client;
 mod credentials;
@@ -24,6 +23,7 @@ mod layout_sink;
 mod link;
 mod login;
 mod manifest;
+mod mirrors;
 mod mount;
 mod pages;
 mod ranges;

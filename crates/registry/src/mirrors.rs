@@ -1,6 +1,6 @@
-//! Mirrors that gave something else than they were asked for.
+//! What is learnt of mirrors on the way: which was passed over and why, and which gave something else than it was asked for.
 //!
-//! That is known only when all of a blob has come, and by then whoever reads it has most of it. So the reader fails, the
+//! The latter is known only when all of a blob has come, and by then whoever reads it has most of it. So the reader fails, the
 //! mirror is not asked for that blob again, and whoever moves the blob begins anew.
 
 use std::collections::HashSet;
@@ -25,11 +25,48 @@ impl Givers {
     }
 }
 
-/// What mirrors are not asked for: place and digest.
+/// What is known of mirrors.
 #[derive(Debug, Default)]
-pub(crate) struct StruckOff(Mutex<HashSet<(String, Digest)>>);
+pub(crate) struct Mirrors {
+    /// One sentence each.
+    notes: Mutex<Vec<String>>,
+    /// Places, and what they are not asked for.
+    struck_off: Mutex<HashSet<(String, Digest)>>,
+}
 
 impl Client {
+    /// Returns what was learnt about mirrors since this was last asked, one sentence each.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *locked(&self.mirrors().notes))
+    }
+
+    pub(crate) fn note_failure(&self, route: &Route, error: &Error) {
+        let mut causes = error.to_string();
+        if let Some(cause) = std::error::Error::source(error) {
+            causes = format!("{causes}: {cause}");
+        }
+        let place = &route.reference;
+        self.note(format!(
+            "mirror {} was passed over: {causes}",
+            place.registry()
+        ));
+    }
+
+    pub(crate) fn note_success(&self, route: &Route, what: &str) {
+        if route.role == Role::Mirror {
+            let place = &route.reference;
+            self.note(format!("{what} comes from mirror {}", place.registry()));
+        }
+    }
+
+    fn note(&self, text: String) {
+        let mut notes = locked(&self.mirrors().notes);
+        // A long run must not fill the memory with what went wrong.
+        if notes.len() < MAX_NOTES {
+            notes.push(text);
+        }
+    }
+
     /// Returns the places that may have a blob, its registry last, without mirrors that gave something else for it.
     pub(crate) fn routes_of_blob(
         &self,
@@ -37,7 +74,7 @@ impl Client {
         digest: &Digest,
     ) -> Result<Vec<Route>, Error> {
         let mut routes = self.routes(reference, Wanted::Digest)?;
-        let struck_off = locked(&self.struck_off().0);
+        let struck_off = locked(&self.mirrors().struck_off);
         if !struck_off.is_empty() {
             routes.retain(|route| {
                 route.role == Role::Origin || !struck_off.contains(&(place(route), digest.clone()))
@@ -63,7 +100,7 @@ impl Client {
         };
         for (route, place) in givers.iter().zip(places) {
             self.note_failure(route, &blamed);
-            locked(&self.struck_off().0).insert((place, digest.clone()));
+            locked(&self.mirrors().struck_off).insert((place, digest.clone()));
         }
         blamed
     }
@@ -74,6 +111,8 @@ fn place(route: &Route) -> String {
     let reference = &route.reference;
     format!("{}/{}", reference.registry(), reference.repository())
 }
+
+const MAX_NOTES: usize = 1000;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -11,12 +11,12 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use sealift_oci::{Descriptor, Digest, Reference};
 
-use crate::blame::Givers;
 use crate::client::{Client, blob_what, endpoint};
 use crate::download::{Download, is_range};
 use crate::error::{Error, Failure};
 use crate::http::{Call, Setback};
 use crate::login::{Access, Repository};
+use crate::mirrors::Givers;
 
 /// A blob on its way, in one stream or in several parts.
 pub(crate) enum Arrival {

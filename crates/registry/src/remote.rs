@@ -10,11 +10,11 @@ use sealift_oci::{Descriptor, Digest, Reference};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::blame::Givers;
 use crate::client::Client;
 use crate::error::{Error, Mismatch};
 use crate::login::Access;
 use crate::manifest::RawManifest;
+use crate::mirrors::Givers;
 use crate::ranges::Arrival;
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
 use crate::source::{BlobReader, Source};

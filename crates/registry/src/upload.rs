@@ -214,16 +214,15 @@ impl Upload {
         Ok(min_chunk)
     }
 
-    /// Sends everything in one request. `false`: the registry wants smaller ones.
+    /// Sends everything in one request. `false`: the registry wants it in chunks.
     async fn monolithic(&mut self, digest: &Digest) -> Result<bool, Error> {
         match self.close(digest, self.pending.clone()).await? {
-            Closed::Done => Ok(true),
-            Closed::TooLarge => {
-                self.close_session().await;
-                self.piece = self.piece.min(SMALL_PIECE);
-                Ok(false)
-            }
+            Closed::Done => return Ok(true),
+            Closed::TooLarge => self.piece = self.piece.min(SMALL_PIECE),
+            Closed::NotWhole => {}
         }
+        self.close_session().await;
+        Ok(false)
     }
 
     /// Sends chunks while there are at least `least` octets, which is not 0.
@@ -269,12 +268,17 @@ impl Upload {
                 self.relocate(&answer).map_err(named)?;
                 // Without a Range there is only the status to go by. With one, it counts: some registries append blindly.
                 let accepted = match answer.header(RANGE.as_str()) {
-                    Some(range) => received(range, end).ok_or_else(|| {
-                        named(Error::malformed(
-                            format!("`Range` in the answer to {}", call.name()),
-                            "it is no range",
-                        ))
-                    })?,
+                    Some(range) => match received(range, end) {
+                        // It names the number of octets, not the last one, as container-registry 0.3 does.
+                        Some(accepted) if accepted == end + 1 => end,
+                        Some(accepted) => accepted,
+                        None => {
+                            return Err(named(Error::malformed(
+                                format!("`Range` in the answer to {}", call.name()),
+                                "it is no range",
+                            )));
+                        }
+                    },
                     None => end,
                 };
                 let before = self.acknowledged;
@@ -395,11 +399,17 @@ impl Upload {
                 },
                 Err(setback) => setback,
             };
+            let may_be_for_the_body = setback.may_be_for_the_body();
             self.client.pause(&mut attempts, setback, &call).await?;
             // The request may have arrived though its answer did not.
             if self.client.holds(&self.repository, digest, None).await? {
                 self.session = None;
                 return Ok(Closed::Done);
+            }
+            // Some cannot take octets with the closing request, and hang up or fail (container-registry 0.3). What breaks
+            // off in a chunk is also continued, not begun anew.
+            if may_be_for_the_body && !body.is_empty() {
+                return Ok(Closed::NotWhole);
             }
             if !body.is_empty() || self.acknowledged == 0 {
                 self.close_session().await;
@@ -435,6 +445,7 @@ impl Upload {
                 }
             }
             413 if !chunked && self.pending.len() > SMALL_PIECE => Ok(Some(Closed::TooLarge)),
+            405 | 501 if !chunked => Ok(Some(Closed::NotWhole)),
             404 | 416 if failures > 0 => Ok(None),
             // What the earlier process sent, or the registry kept of it, is not the beginning of this blob.
             400 | 404 | 416 if self.resumed => Err(self.lost(call)),
@@ -500,7 +511,10 @@ impl Upload {
 
 pub(crate) enum Closed {
     Done,
+    /// The registry takes smaller requests only.
     TooLarge,
+    /// The registry does not take the blob with this request.
+    NotWhole,
 }
 
 pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");

@@ -246,3 +246,28 @@ fn a_refresh_token_does_not_follow_a_redirect_to_another_host() {
     assert!(error.to_string().contains("redirect"), "{error}");
     assert!(elsewhere.log().is_empty());
 }
+
+#[test]
+fn who_does_not_say_how_to_log_in_is_asked_at_its_root() {
+    let registry = serving(Serving {
+        auth: Auth::Basic {
+            user: "me".into(),
+            password: "pw".into(),
+        },
+        ..Serving::default()
+    });
+    let silent = Effect::DropHeader("WWW-Authenticate".into());
+    registry.set_fault(Fault::on(Operation::GetManifest, silent.clone()));
+    let transport = Transport::new(with_login("me", "pw")).unwrap();
+    let root = source(&transport, &reference(&registry)).root().unwrap();
+    assert_eq!(root.bytes, image().bytes());
+    assert_eq!(registry.count(Operation::Ping), 1);
+    // Nor there: then nobody can log in.
+    registry.set_fault(Fault::new(silent).always());
+    let other = Transport::new(with_login("me", "pw")).unwrap();
+    let error = source(&other, &reference(&registry)).root().unwrap_err();
+    assert_eq!(
+        told(&error, &registry.host()),
+        "HOST/v2/ needs credentials: the registry does not say how to log in"
+    );
+}

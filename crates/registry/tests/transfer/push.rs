@@ -209,6 +209,35 @@ fn the_closing_request_survives_a_lost_answer() {
 }
 
 #[test]
+fn a_blob_that_is_not_taken_whole_goes_as_a_chunk() {
+    use Operation::{CancelUpload, HeadBlob, PatchUpload, PutUpload, StartUpload};
+    for (status, is_checked) in [(500, true), (405, false), (501, false)] {
+        let registry = with(Fault::on(PutUpload, Effect::status(status)));
+        assert_eq!(push(&registry, b"small"), Ok(()), "{status}");
+        let mut expected = vec![StartUpload, PutUpload];
+        // It may have been taken all the same.
+        expected.extend(is_checked.then_some(HeadBlob));
+        expected.extend([CancelUpload, StartUpload, PatchUpload, PutUpload]);
+        assert_eq!(operations(&registry), expected, "{status}");
+    }
+    // Who takes neither is not asked for ever.
+    let registry = with(Fault::on(PutUpload, Effect::status(500)).always());
+    let message = push(&registry, b"small").unwrap_err();
+    assert!(message.contains("answered 500"), "{message}");
+}
+
+#[test]
+fn a_registry_may_count_octets_instead_of_naming_the_last() {
+    let number = Effect::SetHeader("Range".into(), format!("0-{}", 64 * 1024));
+    let registry = with(Fault::on(Operation::PatchUpload, number));
+    assert_eq!(push(&registry, &noise(1, LONG)), Ok(()));
+    assert_eq!(
+        registry.count(Operation::PatchUpload),
+        LONG.div_ceil(64 * 1024)
+    );
+}
+
+#[test]
 fn missing_headers_are_made_up_for() {
     let header =
         |operation, name: &str| Fault::on(operation, Effect::DropHeader(name.into())).always();
