@@ -32,6 +32,14 @@ can_be_root() { is_root || sudo -n true 2>/dev/null; }
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
+# Prints those of the named programs that are not here.
+print_missing() {
+    local program
+    for program in "$@"; do
+        has "$program" || echo "$program"
+    done
+}
+
 # Tries a command up to three times, waiting a little longer each time: package hosts have bad moments.
 retry() {
     local attempt

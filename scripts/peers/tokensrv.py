@@ -8,7 +8,9 @@ usage: tokensrv.py --cert token.crt --key token.key [options]
   --issuer NAME         must equal auth.token.issuer of the registry        (test-issuer)
   --user NAME:PASSWORD  the one account, allowed what it asks for           (alice:s3cret)
   --public PREFIX       anonymous clients may pull names with this prefix   (pub/)
-  --ttl SECONDS         lifetime of a token; small values force renewal     (300)
+  --ttl SECONDS         lifetime of a token; small values force renewal,    (300)
+                        but docker-registry adds 60 s of its own: -50 is 10
+  --told SECONDS        the lifetime that the answer tells the client       (that of --ttl)
   --log FILE            one JSON line per request: method, user, scopes
 
 Tokens are RS256 JWTs whose header carries the certificate (x5c). GET with Basic is what skopeo sends, POST
@@ -38,6 +40,7 @@ ap.add_argument("--issuer", default="test-issuer")
 ap.add_argument("--user", default="alice:s3cret")
 ap.add_argument("--public", default="pub/")
 ap.add_argument("--ttl", type=int, default=300)
+ap.add_argument("--told", type=int)
 ap.add_argument("--log")
 opt = ap.parse_args()
 KEY = serialization.load_pem_private_key(open(opt.key, "rb").read(), None)
@@ -83,7 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                   "nbf": now - 5, "iat": now, "jti": os.urandom(8).hex(), "access": access}
         signed = b64u(json.dumps({"typ": "JWT", "alg": "RS256", "x5c": [X5C]}).encode()) + b"." + b64u(json.dumps(claims).encode())
         token = (signed + b"." + b64u(KEY.sign(signed, padding.PKCS1v15(), hashes.SHA256()))).decode()
-        self.reply(200, {"token": token, "access_token": token, "expires_in": opt.ttl,
+        self.reply(200, {"token": token, "access_token": token, "expires_in": opt.ttl if opt.told is None else opt.told,
                          "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))})
 
     def do_GET(self):
