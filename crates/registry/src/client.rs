@@ -400,9 +400,12 @@ impl Client {
         let mut answer = http.send(call, &repository.base, header).await?;
         if answer.status() == 401 && crate::http::same_origin(answer.url(), &repository.base) {
             if answer.headers(WWW_AUTHENTICATE.as_str()).next().is_none() {
-                // Some say how to log in at the root of their API only.
+                // Some say how to log in at the root of their API only. Where that leads elsewhere, nobody may ask.
                 let root = Call::new(Method::GET, repository.root.clone());
-                answer = http.send(&root, &repository.base, None).await?;
+                let told = http.send(&root, &repository.base, None).await?;
+                if crate::http::same_origin(told.url(), &repository.base) {
+                    answer = told;
+                }
             }
             let login = logins
                 .renew(http, repository, &answer, login.as_ref())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sealift_oci::{Descriptor, Digest, Document, Reference};
 use sealift_registry::{
-    BlobReader, Error, Options, RawManifest, RetryPolicy, Sink, Source, Transport,
+    BlobReader, Error, Failure, Options, RawManifest, RetryPolicy, Sink, Source, Transport,
 };
 
 /// Options that do not keep a test waiting.
@@ -98,6 +98,17 @@ pub(crate) fn told(error: &Error, host: &str) -> String {
         cause = error.source();
     }
     text.replace(host, "HOST")
+}
+
+/// Returns whether an error is that of a connection, not of what was said on it.
+pub(crate) fn is_broken_connection(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Network {
+            failure: Failure::Transport(_),
+            ..
+        }
+    )
 }
 
 /// A source whose blobs nobody may read.

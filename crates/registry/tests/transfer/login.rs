@@ -8,7 +8,7 @@ use sealift_testkit::registry::{
 };
 
 use crate::lab::{source, told, transport};
-use crate::pull::{image, reference, serving, with_login};
+use crate::pull::{image, reference, serving, with_login, with_password};
 
 #[test]
 fn basic_credentials_are_sent_once_they_are_asked_for() {
@@ -249,13 +249,7 @@ fn a_refresh_token_does_not_follow_a_redirect_to_another_host() {
 
 #[test]
 fn who_does_not_say_how_to_log_in_is_asked_at_its_root() {
-    let registry = serving(Serving {
-        auth: Auth::Basic {
-            user: "me".into(),
-            password: "pw".into(),
-        },
-        ..Serving::default()
-    });
+    let registry = serving(with_password());
     let silent = Effect::DropHeader("WWW-Authenticate".into());
     registry.set_fault(Fault::on(Operation::GetManifest, silent.clone()));
     let transport = Transport::new(with_login("me", "pw")).unwrap();
@@ -270,4 +264,28 @@ fn who_does_not_say_how_to_log_in_is_asked_at_its_root() {
         told(&error, &registry.host()),
         "HOST/v2/ needs credentials: the registry does not say how to log in"
     );
+}
+
+#[test]
+fn a_root_that_leads_to_another_host_does_not_let_that_ask_for_the_login() {
+    let elsewhere = bearer(Bearer {
+        credentials: Some(("me".into(), "pw".into())),
+        ..Bearer::default()
+    });
+    let registry = serving(with_password());
+    let silent = Effect::DropHeader("WWW-Authenticate".into());
+    registry.set_fault(Fault::on(Operation::GetManifest, silent).always());
+    let there = Effect::Redirect(format!("{}/v2/", elsewhere.url()));
+    registry.set_fault(Fault::on(Operation::Ping, there).always());
+    let transport = Transport::new(with_login("me", "pw")).unwrap();
+    let error = source(&transport, &reference(&registry))
+        .root()
+        .unwrap_err();
+    assert!(
+        matches!(error, sealift_registry::Error::Unauthorized { .. }),
+        "{error}"
+    );
+    assert_eq!(elsewhere.count(Operation::Ping), 1);
+    assert_eq!(elsewhere.count(Operation::Token), 0);
+    assert!(elsewhere.log().iter().all(|entry| !entry.is_authorized()));
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::lab::{descriptor, options, read, source, told, transport};
+use crate::lab::{descriptor, is_broken_connection, options, read, source, told, transport};
 use sealift_oci::Digest;
-use sealift_registry::{
-    ClientCertificate, Credential, Error, Failure, Options, Secret, Tls, Transport,
-};
+use sealift_registry::{ClientCertificate, Credential, Options, Secret, Tls, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, Layer, Packing, Tar};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
@@ -28,6 +26,17 @@ pub(crate) fn serving(serving: Serving) -> RunningRegistry {
 
 pub(crate) fn reference(registry: &RunningRegistry) -> String {
     format!("docker://{}/demo/app:v1", registry.host())
+}
+
+/// Serves whoever logs in as `me` with the password `pw`.
+pub(crate) fn with_password() -> Serving {
+    Serving {
+        auth: Auth::Basic {
+            user: "me".into(),
+            password: "pw".into(),
+        },
+        ..Serving::default()
+    }
 }
 
 pub(crate) fn with_login(user: &str, password: &str) -> Options {
@@ -338,16 +347,7 @@ fn headers_without_end_are_refused() {
         registry.clear_faults();
         registry.set_fault(fault.always());
         let error = source.root().unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Network {
-                    failure: Failure::Transport(_),
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(is_broken_connection(&error), "{error}");
     }
 }
 
@@ -436,13 +436,7 @@ fn a_redirect_is_followed_without_credentials() {
     let elsewhere = Registry::start(Serving::default());
     let blob = noise(7, 300_000);
     let url = elsewhere.put_file("/storage/blob", &blob);
-    let registry = Registry::start(Serving {
-        auth: Auth::Basic {
-            user: "me".into(),
-            password: "pw".into(),
-        },
-        ..Serving::default()
-    });
+    let registry = Registry::start(with_password());
     registry.put_blob("demo/app", &blob);
     // The first request is refused for want of a login and must not use the fault up.
     registry.set_fault(

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::lab::{descriptor, options, sink, source, told, transport, write};
+use crate::pull::with_password;
 use sealift_oci::{Digest, MediaType};
 use sealift_registry::{Credential, Error, RawManifest, Secret, Transport};
 use sealift_testkit::noise;
@@ -341,13 +342,7 @@ fn an_upload_that_is_redirected_to_another_host_gets_no_login_there() {
         (Operation::PatchUpload, noise(1, LONG)),
     ] {
         let elsewhere = Registry::start(Serving::default());
-        let registry = Registry::start(Serving {
-            auth: Auth::Basic {
-                user: "me".into(),
-                password: "pw".into(),
-            },
-            ..Serving::default()
-        });
+        let registry = Registry::start(with_password());
         // The session that a redirected chunk or blob finds there.
         begin_upload(&elsewhere);
         elsewhere.clear_log();
@@ -379,13 +374,7 @@ fn an_upload_that_is_redirected_to_another_host_gets_no_login_there() {
 #[test]
 fn an_upload_at_another_host_gets_no_login() {
     let elsewhere = Registry::start(Serving::default());
-    let registry = Registry::start(Serving {
-        auth: Auth::Basic {
-            user: "me".into(),
-            password: "pw".into(),
-        },
-        ..Serving::default()
-    });
+    let registry = Registry::start(with_password());
     // After the refusal that asks for the login.
     registry.set_fault(
         Fault::on(
