@@ -137,9 +137,7 @@ impl Setback {
             retry_after: None,
         }
     }
-}
 
-impl Setback {
     /// Returns whether the body may be what the registry, or the way to it, did not bear.
     pub(crate) fn may_be_for_the_body(&self) -> bool {
         use Failure::{Stalled, Status, Transport};
