@@ -34,7 +34,7 @@ pub(crate) fn run(
     }
     let began = Instant::now();
     let outcome = interrupt.explain(copy.run(), &progress);
-    ends.tell_routes(console);
+    ends.tell_way(console);
     let outcome = outcome?;
     drop(progress);
     transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())

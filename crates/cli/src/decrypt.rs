@@ -39,7 +39,7 @@ pub(crate) fn run(
     }
     let began = Instant::now();
     let outcome = interrupt.explain(open.run(), &progress);
-    ends.tell_routes(console);
+    ends.tell_way(console);
     drop(progress);
     asking.accuse(console);
     let outcome = outcome?;

@@ -92,7 +92,7 @@ pub(crate) fn run(
     }
     let began = Instant::now();
     let outcome = interrupt.explain(seal.run(), &progress);
-    ends.tell_routes(console);
+    ends.tell_way(console);
     let outcome = outcome.map_err(advise)?;
     drop(progress);
     transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())

@@ -33,7 +33,7 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// Tells who wants to know everything where the image came from, and what that cost.
-    pub(crate) fn tell_routes(&self, console: &Console) {
+    pub(crate) fn tell_way(&self, console: &Console) {
         for transport in self.transports.iter().flatten() {
             tell_routes(transport, console);
         }

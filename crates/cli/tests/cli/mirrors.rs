@@ -5,7 +5,7 @@ use std::fs;
 use sealift_testkit::image::{Format, Packing};
 use sealift_testkit::registry::{Effect, Fault, Operation, Options, Registry, RunningRegistry};
 
-use crate::tool::{Lab, Run, image};
+use crate::tool::{Lab, Run, image, lab_with_sealed};
 
 fn serve(repository: &str) -> RunningRegistry {
     let registry = Registry::start(Options::default());
@@ -90,30 +90,15 @@ fn files_that_cannot_be_used_stop_the_work() {
 /// gzip that is none.
 #[test]
 fn damage_by_a_mirror_stops_no_work() {
-    let lab = Lab::new();
-    lab.key("key");
-    image(Format::Oci, Packing::Gzip).write_layout(&lab.path("plain"), "v1");
+    let (lab, _) = lab_with_sealed();
     let origin = Registry::start(Options::default());
     let mirror = Registry::start(Options::default());
     for (registry, repository) in [(&origin, "team"), (&mirror, "hub/team")] {
-        let place = format!("{}/{repository}", registry.host());
-        let (plain, sealed) = (format!("{place}/plain:v1"), format!("{place}/sealed:v1"));
-        lab.sealift(&["copy", "-q", "oci:plain:v1", &plain])
-            .succeeds();
-        // Sealed once, or the mirror would hold another image.
-        if registry.host() == origin.host() {
-            lab.sealift(&[
-                "encrypt",
-                "-q",
-                "oci:plain:v1",
-                "oci:sealed:v1",
-                "-r",
-                "key.pub.pem",
-            ])
-            .succeeds();
+        for name in ["plain", "sealed"] {
+            let from = format!("oci:{name}:v1");
+            let to = format!("{}/{repository}/{name}:v1", registry.host());
+            lab.sealift(&["copy", "-q", &from, &to]).succeeds();
         }
-        lab.sealift(&["copy", "-q", "oci:sealed:v1", &sealed])
-            .succeeds();
     }
     let conf = format!(
         "[[registry]]\nlocation = \"{}\"\n[[registry.mirror]]\nlocation = \"{}/hub\"\n",

@@ -2,31 +2,13 @@
 
 use std::fs;
 
-use crate::tool::{Lab, Run, image};
-use sealift_testkit::image::{Format, Image, IndexBuilder, Packing};
+use crate::tool::{Run, lab_with_sealed};
+use sealift_testkit::image::{Format, IndexBuilder};
 use serde_json::{Value, json};
-
-/// A lab with a key and an image, plain and sealed.
-fn lab() -> (Lab, Image) {
-    let lab = Lab::new();
-    lab.key("key");
-    let image = image(Format::Oci, Packing::Gzip);
-    image.write_layout(&lab.path("plain"), "v1");
-    lab.sealift(&[
-        "encrypt",
-        "-q",
-        "oci:plain:v1",
-        "oci:sealed:v1",
-        "-r",
-        "key.pub.pem",
-    ])
-    .succeeds();
-    (lab, image)
-}
 
 #[test]
 fn standard_output_is_the_digest_alone() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let run = lab.sealift(&["decrypt", "oci:sealed:v1", "oci:opened:v1", "-k", "key.pem"]);
     assert_eq!(run.stdout, format!("{}\n", image.digest()));
     // Plain progress, because standard error is no terminal: one line for each layer.
@@ -63,7 +45,7 @@ fn standard_output_is_the_digest_alone() {
 
 #[test]
 fn json_has_the_promised_shape() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let run = lab.sealift(&[
         "decrypt",
         "--json",
@@ -153,7 +135,7 @@ fn json_has_the_promised_shape() {
 
 #[test]
 fn errors_are_json_too() {
-    let (lab, _) = lab();
+    let (lab, _) = lab_with_sealed();
     let run = lab.sealift(&[
         "decrypt",
         "--json",
@@ -178,7 +160,7 @@ fn errors_are_json_too() {
 
 #[test]
 fn progress_as_json_is_one_object_per_line() {
-    let (lab, _) = lab();
+    let (lab, _) = lab_with_sealed();
     let run = lab.sealift(&[
         "decrypt",
         "--progress",
@@ -204,7 +186,7 @@ fn progress_as_json_is_one_object_per_line() {
 
 #[test]
 fn the_result_also_goes_to_files() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let mut command = lab.command(&[
         "decrypt",
         "oci:sealed:v1",
@@ -239,7 +221,7 @@ fn the_result_also_goes_to_files() {
 
 #[test]
 fn what_cannot_be_delivered_is_refused_before_any_work() {
-    let (lab, _) = lab();
+    let (lab, _) = lab_with_sealed();
     for (option, what) in [
         (
             &["--digestfile", "no/folder/digest"][..],
@@ -260,7 +242,7 @@ fn what_cannot_be_delivered_is_refused_before_any_work() {
 
 #[test]
 fn a_dry_run_shows_the_plan_and_writes_nothing() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let arguments = [
         "encrypt",
         "oci:plain:v1",
@@ -309,7 +291,7 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
 
 #[test]
 fn inspect_is_a_table_for_people_and_raw_octets_on_demand() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let table = lab.sealift(&["inspect", "oci:sealed:v1"]).succeeds();
     assert!(
         table.contains("linux/amd64") && table.contains("3 of 3 layers sealed"),
@@ -326,7 +308,7 @@ fn inspect_is_a_table_for_people_and_raw_octets_on_demand() {
 
 #[test]
 fn what_an_image_says_cannot_move_the_cursor() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let index = IndexBuilder::new(Format::Oci).child(image).build();
     let evil =
         index.edited(|index| index["manifests"][0]["platform"]["os"] = "\u{1b}[2Jlinux".into());
@@ -342,7 +324,7 @@ fn what_an_image_says_cannot_move_the_cursor() {
 
 #[test]
 fn variables_stand_in_for_options() {
-    let (lab, image) = lab();
+    let (lab, image) = lab_with_sealed();
     let mut command = lab.command(&["decrypt", "oci:sealed:v1", "oci:opened:v1"]);
     command
         .env("SEALIFT_KEY", "key.pem")
@@ -357,7 +339,7 @@ fn variables_stand_in_for_options() {
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    let (lab, _) = lab();
+    let (lab, _) = lab_with_sealed();
     let mut command = lab.command(&["inspect", "oci:sealed:v1"]);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -155,6 +155,24 @@ impl Run {
     }
 }
 
+/// A lab with a key and an image, plain and sealed.
+pub(crate) fn lab_with_sealed() -> (Lab, Image) {
+    let lab = Lab::new();
+    lab.key("key");
+    let image = image(Format::Oci, Packing::Gzip);
+    image.write_layout(&lab.path("plain"), "v1");
+    lab.sealift(&[
+        "encrypt",
+        "-q",
+        "oci:plain:v1",
+        "oci:sealed:v1",
+        "-r",
+        "key.pub.pem",
+    ])
+    .succeeds();
+    (lab, image)
+}
+
 /// An image of three layers.
 pub(crate) fn image(format: Format, packing: Packing) -> Image {
     ImageBuilder::new(format)
