@@ -5,6 +5,7 @@ Used by scripts/soak and scripts/bench registry; Python standard library only.
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -28,7 +29,9 @@ def need_root():
     if os.geteuid() != 0:
         die("network namespaces need root")
     if not os.path.exists("/dev/net/tun"):
-        die("/dev/net/tun is missing")
+        # Containers often lack the file although the kernel has the device.
+        os.makedirs("/dev/net", exist_ok=True)
+        os.mknod("/dev/net/tun", 0o600 | stat.S_IFCHR, os.makedev(10, 200))
 
 
 def links_of(path):
