@@ -80,6 +80,11 @@ fn a_sealed_image_goes_through_tls_and_basic_authentication() {
     let authority = registry.certificate().display().to_string();
     let options = ["--tls-ca", &authority, "--creds", "alice:s3cret"];
     goes_there_and_back(&lab, &registry, "sealed/tiny:1", &options);
+    // All of it by HTTP/2, as the registry's own record of requests says.
+    let log = fs::read_to_string(registry.folder().join("registry.log")).unwrap();
+    let requests = |version: &str| log.matches(&format!(" {version}\"")).count();
+    assert!(requests("HTTP/2.0") > 10, "{log}");
+    assert_eq!(requests("HTTP/1.1"), 0, "{log}");
 }
 
 #[test]
