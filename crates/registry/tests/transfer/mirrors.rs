@@ -418,6 +418,12 @@ fn who_mixed_a_blob_with_the_registry_is_not_asked_again() {
     // Twice the mirror, which goes on behind its damage, then the registry with the rest and with the whole.
     assert_eq!(asked, [2, 2]);
     assert!(notes.iter().any(|note| note.contains("has digest")));
+
+    // Two mirrors that each gave a part: nobody can tell which was wrong, so neither is asked again.
+    let (outcome, asked, _) =
+        copy_past_damage(&[Some(5), Some(5), None], &[Effect::CutBody(100_000)]);
+    assert!(outcome.unwrap());
+    assert_eq!(asked, [2, 1, 1]);
 }
 
 #[test]
