@@ -95,6 +95,16 @@ fn what_belongs_to_an_image_goes_along_when_asked_to() {
         );
         assert_eq!(there, here);
     }
+    // First what is referred to, which some registries want to have, then what refers to it; the name comes last.
+    let log = new.log();
+    let stored = log
+        .iter()
+        .filter(|entry| entry.operation == Operation::PutManifest)
+        .map(|entry| entry.path.as_str());
+    let (name, digest) = ("/v2/y/app/manifests/v1", image.digest());
+    let order: Vec<_> = stored.collect();
+    assert!(order[0].ends_with(&digest), "{order:?}");
+    assert_eq!(order.last(), Some(&name), "{order:?}");
     // What belongs to the image does not make the layout ambiguous.
     let root = lab.sealift(&["inspect", "--raw", "oci:layout"]).succeeds();
     assert_eq!(root.as_bytes(), image.bytes());
