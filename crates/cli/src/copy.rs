@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Reporter;
-use crate::transfer::{Transfer, jobs};
+use crate::transfer::{Transfer, blobs_in_flight};
 
 pub(crate) fn run(
     args: &CopyArgs,
@@ -25,7 +25,7 @@ pub(crate) fn run(
         platforms: args.transfer.platforms.platforms.clone(),
         referrers: attached(args.referrers),
         signatures: attached(args.signatures),
-        jobs: jobs(args.transfer.jobs),
+        jobs: blobs_in_flight(args.transfer.jobs, &transfer),
         progress: &progress,
     };
     if args.transfer.dry_run {

@@ -153,6 +153,23 @@ pub(crate) fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
     })
 }
 
+/// Returns how many blobs are moved at the same time: where a registry is far away, waiting takes longer than moving.
+pub(crate) fn blobs_in_flight(asked: Option<NonZeroUsize>, transfer: &Transfer) -> NonZeroUsize {
+    let is_remote = |end: &ImageRef| matches!(end, ImageRef::Registry(_));
+    match asked {
+        None if is_remote(&transfer.source) || is_remote(&transfer.destination) => {
+            jobs(None).max(REMOTE_BLOBS)
+        }
+        asked => jobs(asked),
+    }
+}
+
+/// What containers' tools move at the same time, too.
+const REMOTE_BLOBS: NonZeroUsize = match NonZeroUsize::new(6) {
+    Some(blobs) => blobs,
+    None => NonZeroUsize::MIN,
+};
+
 /// More layers at once only help where the registry is far away; then `--jobs` says so.
 const MAX_DEFAULT_JOBS: NonZeroUsize = match NonZeroUsize::new(8) {
     Some(jobs) => jobs,

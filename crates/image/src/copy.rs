@@ -229,19 +229,28 @@ fn write_rest(
     stop: &Stop,
 ) -> Result<u64, ImageError> {
     let digest = blob.digest();
-    let offset = writer.offset();
+    let mut told = writer.offset();
+    let moved = blob.size().saturating_sub(told);
     let advanced = |bytes| progress.event(Event::Advanced { digest, bytes });
-    if offset > 0 {
-        advanced(offset);
+    if told > 0 {
+        advanced(told);
     }
-    let mut reader = source.blob_from(blob, offset)?;
-    let written = pump(&mut reader, |piece| {
-        stop.check()?;
-        writer
-            .write_all(piece)
-            .map_err(|error| ImageError::from_io("write a blob", error))?;
-        advanced(piece.len() as u64);
-        Ok(())
+    let written = writer.fill(|writer, offset| {
+        let mut there = offset;
+        let mut reader = source.blob_from(blob, offset)?;
+        pump(&mut reader, |piece| {
+            stop.check()?;
+            writer
+                .write_all(piece)
+                .map_err(|error| ImageError::from_io("write a blob", error))?;
+            there += piece.len() as u64;
+            // What is sent again was told already.
+            if let Some(more @ 1..) = there.checked_sub(told) {
+                advanced(more);
+                told = there;
+            }
+            Ok(())
+        })
     });
     if let Err(error) = written {
         if let ImageError::Registry(error) = &error {
@@ -250,7 +259,7 @@ fn write_rest(
         return Err(error);
     }
     writer.commit(digest, blob.size())?;
-    Ok(blob.size() - offset)
+    Ok(moved)
 }
 
 /// Begins a blob anew when a registry has forgotten an upload that cannot be continued, or a mirror gave another blob.

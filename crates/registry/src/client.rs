@@ -46,7 +46,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Most octets of a manifest or index.
     pub manifest_limit: usize,
-    /// Octets per request of an upload whose digest is not known yet; as many are kept in memory to be sent again.
+    /// Octets per request of an upload whose digest is not known yet; as many are kept in memory to be sent again, while as
+    /// many are sent. What is known beforehand is not kept, and its requests grow from this length to 16 times as much.
     pub chunk_size: usize,
     /// Most octets per second, up and down together.
     pub rate_limit: Option<RateLimit>,
@@ -581,6 +582,11 @@ impl Client {
         self.0.chunk_size
     }
 
+    /// Returns the length up to which a blob that is known beforehand is held, to be sent in one request.
+    pub(crate) fn held_size(&self) -> usize {
+        self.0.chunk_size.min(MAX_HELD)
+    }
+
     async fn scheme(&self, host: &str, route: &Route, http: &Http) -> Result<&'static str, Error> {
         let inner = &*self.0;
         if inner.plain_http {
@@ -718,6 +724,7 @@ const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How often one request to a mirror is tried.
 const MIRROR_ATTEMPTS: u32 = 2;
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
+const MAX_HELD: usize = 1024 * 1024;
 const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,
     None => NonZeroUsize::MIN,

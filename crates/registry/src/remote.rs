@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -135,16 +135,22 @@ impl Remote {
         let offset = upload.acknowledged;
         let (orders, inbox) = mpsc::channel(1);
         let (gone, ended) = std::sync::mpsc::channel();
-        let failed = Arc::new(OnceLock::new());
+        let failed = Failed::default();
+        let is_streamed = upload.streams();
+        let chunk_size = match is_streamed {
+            true => STREAMED_PIECE.min(self.client.chunk_size()),
+            false => self.client.chunk_size(),
+        };
         self.runtime
-            .spawn(serve(upload, inbox, Arc::clone(&failed), gone));
+            .spawn(serve(upload, inbox, failed.clone(), gone));
         BlobWriter::new(Outgoing {
             runtime: self.runtime.clone(),
             orders: Some(orders),
             permit: None,
             buffer: BytesMut::new(),
             offset,
-            chunk_size: self.client.chunk_size(),
+            chunk_size,
+            is_streamed,
             failed,
             ended,
         })
@@ -257,6 +263,10 @@ impl Read for Incoming {
 
 enum Order {
     Chunk(Bytes),
+    /// Say when everything before has arrived.
+    Settle(oneshot::Sender<Result<(), Error>>),
+    /// Say from where to go on after a failure.
+    Recover(oneshot::Sender<Result<Option<u64>, Error>>),
     Commit {
         tail: Bytes,
         digest: Digest,
@@ -265,6 +275,24 @@ enum Order {
     },
     /// What was sent is worth nothing.
     Forget,
+}
+
+/// What made an upload stop.
+#[derive(Clone, Default)]
+struct Failed(Arc<Mutex<Option<Error>>>);
+
+impl Failed {
+    fn lock(&self) -> MutexGuard<'_, Option<Error>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<Error> {
+        self.lock().clone()
+    }
+
+    fn set(&self, error: Option<Error>) {
+        *self.lock() = error;
+    }
 }
 
 /// The blocking end of an upload. Holds one chunk while another is under way.
@@ -277,23 +305,22 @@ struct Outgoing {
     /// Octets of an earlier process.
     offset: u64,
     chunk_size: usize,
-    failed: Arc<OnceLock<Error>>,
+    /// Whether what was written is not kept until it has arrived.
+    is_streamed: bool,
+    failed: Failed,
     ended: std::sync::mpsc::Receiver<()>,
 }
 
 impl Outgoing {
     fn stopped(&self) -> Error {
-        self.failed
-            .get()
-            .cloned()
-            .unwrap_or_else(|| Error::Network {
-                request: "upload".into(),
-                attempts: 1,
-                failure: crate::error::Failure::Transport(Arc::new(io::Error::new(
-                    io::ErrorKind::BrokenPipe,
-                    "transfer was stopped",
-                ))),
-            })
+        self.failed.get().unwrap_or_else(|| Error::Network {
+            request: "upload".into(),
+            attempts: 1,
+            failure: crate::error::Failure::Transport(Arc::new(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "transfer was stopped",
+            ))),
+        })
     }
 
     fn permit(&mut self) -> Result<(), Error> {
@@ -315,13 +342,26 @@ impl Outgoing {
             None => Err(self.stopped()),
         }
     }
+
+    /// Gives an order and waits for what comes of it.
+    fn ask<T>(
+        &mut self,
+        order: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Order,
+    ) -> Result<T, Error> {
+        let (reply, outcome) = oneshot::channel();
+        self.order(order(reply))?;
+        match self.runtime.block_on(outcome) {
+            Ok(result) => result,
+            Err(_) => Err(self.stopped()),
+        }
+    }
 }
 
 impl Draft for Outgoing {
     fn append(&mut self, mut octets: &[u8]) -> Result<(), Error> {
         while !octets.is_empty() {
             if let Some(error) = self.failed.get() {
-                return Err(error.clone());
+                return Err(error);
             }
             self.permit()?;
             let room = self.chunk_size - self.buffer.len();
@@ -340,22 +380,36 @@ impl Draft for Outgoing {
     }
 
     fn commit(mut self: Box<Self>, digest: &Digest, size: u64) -> Result<(), Error> {
-        let (reply, outcome) = oneshot::channel();
         let tail = std::mem::take(&mut self.buffer).freeze();
-        self.order(Order::Commit {
+        let digest = digest.clone();
+        self.ask(|reply| Order::Commit {
             tail,
-            digest: digest.clone(),
+            digest,
             size,
             reply,
-        })?;
-        match self.runtime.block_on(outcome) {
-            Ok(result) => result,
-            Err(_) => Err(self.stopped()),
-        }
+        })
     }
 
     fn offset(&self) -> u64 {
         self.offset
+    }
+
+    fn settle(&mut self) -> Result<(), Error> {
+        if !self.is_streamed {
+            return Ok(());
+        }
+        let rest = std::mem::take(&mut self.buffer).freeze();
+        self.order(Order::Chunk(rest))?;
+        self.ask(Order::Settle)
+    }
+
+    fn recover(&mut self) -> Result<Option<u64>, Error> {
+        self.buffer.clear();
+        if self.failed.get().is_none() || self.permit().is_err() {
+            // It goes on, or has ended.
+            return Ok(None);
+        }
+        self.ask(Order::Recover)
     }
 
     fn forget(mut self: Box<Self>) {
@@ -377,14 +431,30 @@ impl Drop for Outgoing {
 async fn serve(
     mut upload: Upload,
     mut inbox: mpsc::Receiver<Order>,
-    failed: Arc<OnceLock<Error>>,
+    failed: Failed,
     gone: std::sync::mpsc::Sender<()>,
 ) {
     while let Some(order) = inbox.recv().await {
         match order {
+            // What follows a failure was written before it was known.
+            Order::Chunk(_) if failed.get().is_some() => {}
             Order::Chunk(chunk) => {
                 if let Err(error) = upload.append(chunk).await {
-                    let _ = failed.set(error);
+                    failed.set(Some(error));
+                    if !upload.is_interrupted() {
+                        break;
+                    }
+                }
+            }
+            Order::Settle(reply) => {
+                let _ = reply.send(failed.get().map_or(Ok(()), Err));
+            }
+            Order::Recover(reply) => {
+                let outcome = upload.recover().await;
+                failed.set(outcome.as_ref().err().cloned());
+                let has_ended = outcome.is_err();
+                let _ = reply.send(outcome);
+                if has_ended {
                     break;
                 }
             }
@@ -398,7 +468,10 @@ async fn serve(
                 size,
                 reply,
             } => {
-                let outcome = upload.finish(tail, &digest, size).await;
+                let outcome = match failed.get() {
+                    Some(error) => Err(error),
+                    None => upload.finish(tail, &digest, size).await,
+                };
                 if let Err(error) = &outcome {
                     leave(&mut upload, Some(error)).await;
                 }
@@ -408,7 +481,7 @@ async fn serve(
         }
     }
     drop(inbox);
-    leave(&mut upload, failed.get()).await;
+    leave(&mut upload, failed.get().as_ref()).await;
     drop(gone);
 }
 
@@ -416,6 +489,8 @@ async fn leave(upload: &mut Upload, error: Option<&Error>) {
     let _ = tokio::time::timeout(CANCEL_TIMEOUT, upload.leave(error)).await;
 }
 
+/// Octets of a streamed blob that go from thread to thread at once.
+const STREAMED_PIECE: usize = 256 * 1024;
 /// Pieces of a blob that wait for their reader.
 const READ_AHEAD: usize = 16;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -81,11 +81,15 @@ fn copy_once(
     source: &dyn Source,
     mut writer: BlobWriter,
 ) -> Result<(), Error> {
-    let mut reader = source.blob_from(descriptor, writer.offset())?;
-    match io::copy(&mut reader, &mut writer) {
-        Ok(_) => writer.commit(descriptor.digest(), descriptor.size()),
+    let written = writer.fill(|writer, offset| {
+        let mut reader = source.blob_from(descriptor, offset)?;
+        io::copy(&mut reader, writer)
+            .map(drop)
+            .map_err(|error| Error::from_io(error, "copy", Path::new("blob")))
+    });
+    match written {
+        Ok(()) => writer.commit(descriptor.digest(), descriptor.size()),
         Err(error) => {
-            let error = Error::from_io(error, "copy", Path::new("blob"));
             writer.give_up(&error);
             Err(error)
         }
@@ -105,7 +109,7 @@ pub enum Begun {
 ///
 /// What was written of a blob that [`Sink::begin`] knew is kept for the next attempt, where the sink can.
 ///
-/// An error is sticky; it wraps an [`Error`], see [`Error::of_io`].
+/// An error is sticky unless [`fill`](Self::fill) mends it; it wraps an [`Error`], see [`Error::of_io`].
 pub struct BlobWriter(Box<dyn Draft>);
 
 impl BlobWriter {
@@ -116,6 +120,26 @@ impl BlobWriter {
     /// Returns how many octets an earlier attempt has left; what is written continues there.
     pub fn offset(&self) -> u64 {
         self.0.offset()
+    }
+
+    /// Calls `write` to write everything from an offset on, and again, from where the sink then is, as often as writing
+    /// breaks off in a way that can be mended. Afterwards everything has arrived, and is to be committed.
+    ///
+    /// # Errors
+    /// That of `write`, if it is not the sink's or cannot be mended, or what made mending it fail
+    pub fn fill<E: From<Error>>(
+        &mut self,
+        mut write: impl FnMut(&mut Self, u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut offset = self.offset();
+        loop {
+            let written = write(self, offset).and_then(|()| Ok(self.0.settle()?));
+            let Err(error) = written else { return Ok(()) };
+            match self.0.recover()? {
+                Some(there) => offset = there,
+                None => return Err(error),
+            }
+        }
     }
 
     /// Ends the attempt. After a [`Error::Mismatch`] nothing is kept of it: what was read is not the blob.
@@ -160,6 +184,17 @@ pub(crate) trait Draft: Send {
     /// Returns how many octets are there before the first is appended.
     fn offset(&self) -> u64 {
         0
+    }
+
+    /// Waits until what was appended has arrived, where it would be lost otherwise if it did not.
+    fn settle(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Makes good for a failure of `append` or `settle`; returns from where to append again, or nothing if it is final, or
+    /// there was none.
+    fn recover(&mut self) -> Result<Option<u64>, Error> {
+        Ok(None)
     }
 
     /// Keeps nothing for a later attempt.

@@ -1,8 +1,9 @@
 //! A blob on its way to a registry (distribution-spec, "Pushing blobs").
 //!
-//! Small blobs go in one piece, since their digest is known before anything is sent. Others go in chunks, each kept
-//! until the registry has acknowledged it; the digest travels with the request that closes the upload, and only there is
-//! it decided what the octets are worth.
+//! Small blobs go in one piece, since their digest is known before anything is sent. What is made while it is sent goes in
+//! chunks, each kept until the registry has acknowledged it; what somebody has already is streamed, see
+//! [`stream_upload`](crate::stream_upload). The digest travels with the request that closes the upload, and only there is it
+//! decided what the octets are worth.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
@@ -15,7 +16,7 @@ use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Answer, Call, Setback, place, resolve};
 use crate::journal::{MAX_MIN_CHUNK, Page};
 use crate::login::Repository;
-use crate::stream_upload::Sending;
+use crate::stream_upload::Stream;
 
 /// One upload. Dropping it leaves the session open at the registry; [`cancel`](Self::cancel) closes it.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ pub(crate) struct Upload {
     pub(crate) resumed: bool,
     /// What the blob is, if that is known before its end.
     pub(crate) known: Option<(Digest, u64)>,
-    /// The request that carries the whole blob, where the registry takes no chunks.
-    pub(crate) sending: Option<Sending>,
+    /// How a blob that is too long to be held is on its way.
+    pub(crate) stream: Stream,
     /// Where the session is recorded for a later one.
     pub(crate) page: Option<Page>,
     /// Most octets of one request; shrinks if the registry says so.
@@ -59,7 +60,7 @@ impl Upload {
             in_chunks: false,
             resumed: false,
             known: None,
-            sending: None,
+            stream: Stream::new(client),
             page: None,
             piece: client.chunk_size(),
         }
@@ -67,39 +68,17 @@ impl Upload {
 
     /// Sends octets, as far as the registry accepts chunks of that size.
     pub(crate) async fn append(&mut self, chunk: Bytes) -> Result<(), Error> {
-        if self.sending.is_some() {
-            return self.stream_on(chunk).await;
+        if self.streams() {
+            return self.stream(chunk).await;
         }
         self.hold(chunk);
-        if self.wants_whole() {
-            return self.stream_held().await;
-        }
         self.in_chunks = true;
         let min_chunk = match &self.session {
             Some(session) => session.min_chunk,
             None => self.start().await?,
         };
         self.note();
-        self.send_pending(min_chunk.max(1)).await?;
-        if self.wants_whole() {
-            return self.stream_held().await;
-        }
-        Ok(())
-    }
-
-    /// Returns whether nothing was sent of a known blob, and the registry takes no chunks.
-    fn wants_whole(&self) -> bool {
-        self.acknowledged == 0
-            && self.known.is_some()
-            && self.client.refuses_chunks(&self.repository)
-    }
-
-    async fn stream_held(&mut self) -> Result<(), Error> {
-        if let Some((digest, len)) = self.known.clone() {
-            self.begin_stream(&digest, len).await?;
-        }
-        let held = std::mem::take(&mut self.pending);
-        self.stream_on(held).await
+        self.send_pending(min_chunk.max(1)).await
     }
 
     /// Sends the last octets and closes the upload under its digest.
@@ -109,8 +88,8 @@ impl Upload {
         digest: &Digest,
         size: u64,
     ) -> Result<(), Error> {
-        if self.sending.is_some() {
-            self.stream_on(tail).await?;
+        if self.streams() {
+            self.stream(tail).await?;
         } else {
             self.hold(tail);
         }
@@ -124,10 +103,7 @@ impl Upload {
                 },
             ));
         }
-        if self.sending.is_some() {
-            return self.end_stream(digest).await;
-        }
-        if !self.in_chunks && self.monolithic(digest).await? {
+        if self.is_stored() || !self.in_chunks && self.monolithic(digest).await? {
             self.unnote();
             return Ok(());
         }
@@ -135,10 +111,6 @@ impl Upload {
             self.start().await?;
         }
         self.send_pending(1).await?;
-        if self.wants_whole() {
-            self.stream_held().await?;
-            return self.end_stream(digest).await;
-        }
         self.close(digest, Bytes::new()).await?;
         self.unnote();
         Ok(())
@@ -147,11 +119,12 @@ impl Upload {
     /// Closes the session without a blob; nobody minds if that fails.
     pub(crate) async fn cancel(&mut self) {
         self.unnote();
+        self.break_off().await;
         self.close_session().await;
     }
 
     /// Closes the session, to begin another one.
-    async fn close_session(&mut self) {
+    pub(crate) async fn close_session(&mut self) {
         if let Some(session) = self.session.take() {
             let call = Call::new(Method::DELETE, session.location);
             let _ = self.client.attempt(&self.repository, &call).await;
@@ -228,7 +201,7 @@ impl Upload {
     /// Sends chunks while there are at least `least` octets, which is not 0.
     async fn send_pending(&mut self, least: usize) -> Result<(), Error> {
         let mut attempts = self.client.attempts();
-        while self.pending.len() >= least && !self.wants_whole() {
+        while self.pending.len() >= least {
             let before = self.acknowledged;
             if let Err((setback, call)) = self.send_piece().await {
                 self.client.pause(&mut attempts, setback, &call).await?;
@@ -266,21 +239,7 @@ impl Upload {
         match answer.status() {
             200..=204 => {
                 self.relocate(&answer).map_err(named)?;
-                // Without a Range there is only the status to go by. With one, it counts: some registries append blindly.
-                let accepted = match answer.header(RANGE.as_str()) {
-                    Some(range) => match received(range, end) {
-                        // It names the number of octets, not the last one, as container-registry 0.3 does.
-                        Some(accepted) if accepted == end + 1 => end,
-                        Some(accepted) => accepted,
-                        None => {
-                            return Err(named(Error::malformed(
-                                format!("`Range` in the answer to {}", call.name()),
-                                "it is no range",
-                            )));
-                        }
-                    },
-                    None => end,
-                };
+                let accepted = self.accepted(&answer, &call, end).map_err(named)?;
                 let before = self.acknowledged;
                 self.acknowledge(accepted, end, &call).map_err(named)?;
                 if self.acknowledged > before {
@@ -297,10 +256,6 @@ impl Upload {
                 self.piece = SMALL_PIECE;
                 Ok(())
             }
-            405 | 501 if self.acknowledged == 0 && self.known.is_some() => {
-                self.client.remember_refusal(&self.repository);
-                Ok(())
-            }
             // The registry lost count or the session; ask it where we are.
             404 | 416 => {
                 let failure = crate::answer::failure(&mut answer).await;
@@ -314,6 +269,23 @@ impl Upload {
                     .await;
                 Err((error.into(), call))
             }
+        }
+    }
+
+    /// Returns how many octets the registry says it has, after a chunk that ends at `end`.
+    pub(crate) fn accepted(&self, answer: &Answer, call: &Call, end: u64) -> Result<u64, Error> {
+        // Without a Range there is only the status to go by. With one, it counts: some registries append blindly.
+        let Some(range) = answer.header(RANGE.as_str()) else {
+            return Ok(end);
+        };
+        match received(range, end) {
+            // It names the number of octets, not the last one, as container-registry 0.3 does.
+            Some(accepted) if Some(accepted) == end.checked_add(1) => Ok(end),
+            Some(accepted) => Ok(accepted),
+            None => Err(Error::malformed(
+                format!("`Range` in the answer to {}", call.name()),
+                "it is no range",
+            )),
         }
     }
 
@@ -519,9 +491,9 @@ pub(crate) enum Closed {
 
 pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// What registries that limit requests let pass (GHCR: 4 MiB).
-const SMALL_PIECE: usize = 4 * 1024 * 1024;
+pub(crate) const SMALL_PIECE: usize = 4 * 1024 * 1024;
 
-fn header(text: &str) -> HeaderValue {
+pub(crate) fn header(text: &str) -> HeaderValue {
     // INVARIANT: called with digits and a hyphen only.
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("0-0"))
 }

@@ -21,4 +21,5 @@ mod push;
 mod referrers;
 mod relay;
 mod resume;
+mod streamed;
 mod suite;

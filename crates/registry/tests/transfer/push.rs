@@ -171,14 +171,21 @@ fn a_copy_begins_anew_when_its_upload_is_lost() {
     from.finish(&manifest(&Digest::sha256(b"{}"))).unwrap();
     let from = source(&transport, &local);
     let blob = descriptor(&octets);
-    for (times, expected) in [(1, true), (2, true), (3, false)] {
+    // As often as a request is tried without getting on, and what is lost was no progress.
+    for (after, times, expected) in [
+        (0, 1, true),
+        (0, 3, true),
+        (0, 4, false),
+        (2, 1, true),
+        (2, 3, true),
+        (2, 4, false),
+    ] {
         let registry = Registry::start(Serving::default());
-        for _ in 0..times {
-            registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ForgetUpload).after(2));
-        }
+        let forgets = Fault::on(Operation::PatchUpload, Effect::ForgetUpload);
+        registry.set_fault(forgets.after(after).times(times));
         let sink = sink(&transport, &reference(&registry));
         let outcome = sink.copy_blob(&blob, &*from);
-        assert_eq!(outcome.is_ok(), expected, "{times}");
+        assert_eq!(outcome.is_ok(), expected, "{after} {times}");
         assert_eq!(
             registry
                 .blob("demo/app", &blob.digest().to_string())

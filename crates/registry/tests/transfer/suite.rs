@@ -151,11 +151,8 @@ fn a_blob_goes_in_one_request_or_in_many(place: &Place) {
         assert!(read(&*place.source("demo/app:v1"), &blob).unwrap() == octets);
         let octets = noise(10, len + 1);
         let pushed = push_blob(place, &octets, "demo/app:v1");
-        if place.lacks(Lack::Chunks) && len >= chunk {
-            assert!(pushed.unwrap_err().is_lost_upload());
-        } else {
-            assert!(pushed.unwrap());
-        }
+        assert!(pushed.unwrap());
+        assert!(read(&*place.source("demo/app:v1"), &descriptor(&octets)).unwrap() == octets);
     }
 }
 
@@ -246,7 +243,7 @@ fn an_upload_that_breaks_off_ends_well(place: &Place) {
     let (up, _) = place.relay.take_counts();
     assert!(read(&*place.source("demo/app:v1"), &blob).unwrap() == octets);
     if !place.lacks(Lack::BrokenChunks) {
-        assert!(up < LONG as u64 + 1_500_000, "{up}");
+        assert!(up < LONG as u64 + 1_900_000, "{up}");
     }
 }
 
@@ -256,9 +253,8 @@ fn begin_upload(transport: &Transport, place: &Place, blob: &Descriptor, octets:
     let Begun::Missing(mut writer) = to.begin(blob, None).unwrap() else {
         unreachable!("the blob is there");
     };
-    // At a registry without chunks the second one is too many.
-    let written = writer.write_all(octets);
-    assert!(written.is_ok() || place.lacks(Lack::Chunks));
+    // At a registry without chunks, or where a login dies, the next request may be refused.
+    let _ = writer.write_all(octets);
 }
 
 /// Uploads a blob as another process does; returns from where it went on, at each start.
@@ -270,12 +266,16 @@ fn end_upload(transport: &Transport, place: &Place, octets: &[u8]) -> Result<Vec
         let Begun::Missing(mut writer) = to.begin(&blob, None)? else {
             unreachable!("the blob is there");
         };
-        starts.push(writer.offset());
-        let start = usize::try_from(writer.offset()).unwrap();
-        let outcome = match writer.write_all(&octets[start..]) {
-            Ok(()) => writer.commit(blob.digest(), blob.size()),
-            Err(error) => Err(Error::of_io(&error).unwrap().clone()),
-        };
+        let mut first = None;
+        let written = writer.fill(|writer, offset| {
+            first.get_or_insert(offset);
+            let start = usize::try_from(offset).unwrap();
+            writer
+                .write_all(&octets[start..])
+                .map_err(|error| Error::of_io(&error).unwrap().clone())
+        });
+        starts.extend(first);
+        let outcome = written.and_then(|()| writer.commit(blob.digest(), blob.size()));
         match outcome {
             Err(error) if error.is_lost_upload() && starts.len() < 3 => {}
             outcome => return outcome.map(|()| starts),
@@ -301,14 +301,6 @@ fn an_upload_is_continued_by_another_process_and_never_to_a_wrong_blob(place: &P
         };
         begin_upload(&process(), place, &blob, &sent[..200_000]);
         let outcome = end_upload(&process(), place, &octets);
-        if place.lacks(Lack::Chunks) {
-            assert!(outcome.unwrap_err().is_lost_upload());
-            let held = place
-                .sink("demo/app:v1")
-                .has_blob(blob.digest(), blob.size());
-            assert!(!held.unwrap());
-            continue;
-        }
         let starts = outcome.unwrap();
         let expected = match (is_right, place.lacks(Lack::Sessions)) {
             (_, true) => &[0][..],

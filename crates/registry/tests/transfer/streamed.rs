@@ -1,0 +1,76 @@
+//! Blobs that are known beforehand, on their way to a registry.
+
+use sealift_registry::{Options, Transport};
+use sealift_testkit::noise;
+use sealift_testkit::registry::{Operation, Options as Serving, Registry, RunningRegistry};
+
+use crate::lab::{descriptor, options, sink, source, write};
+
+/// Copies a blob that is in a layout; returns how long the chunks were.
+fn chunks_of(registry: &RunningRegistry, options: Options, octets: &[u8]) -> Vec<u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let transport = Transport::new(options).unwrap();
+    let local = format!("oci:{}:v1", folder.path().display());
+    let from = sink(&transport, &local);
+    write(&*from, octets).unwrap();
+    let blob = descriptor(octets);
+    let to = sink(
+        &transport,
+        &format!("docker://{}/demo/app:v1", registry.host()),
+    );
+    assert!(to.copy_blob(&blob, &*source(&transport, &local)).unwrap());
+    let held = registry.blob("demo/app", &blob.digest().to_string());
+    assert!(held.unwrap() == octets);
+    assert_eq!(registry.open_uploads(), 0);
+    let log = registry.log();
+    let chunks = log
+        .iter()
+        .filter(|entry| entry.operation == Operation::PatchUpload);
+    chunks.map(|entry| entry.received).collect()
+}
+
+#[test]
+fn requests_of_a_known_blob_grow_and_it_is_sent_once() {
+    let registry = Registry::start(Serving::default());
+    let chunk: usize = 64 * 1024;
+    let sizes = |factors: &[usize], rest: usize| {
+        let whole = factors.iter().map(|factor| factor * chunk);
+        let all = whole.chain([rest]).map(|len| len as u64);
+        all.collect::<Vec<_>>()
+    };
+    let octets = noise(1, 50 * chunk + 7);
+    let expected = sizes(&[1, 2, 4, 8, 16, 16], 3 * chunk + 7);
+    assert_eq!(chunks_of(&registry, options(), &octets), expected);
+    // What fits one request takes one, and what is short goes with the closing one.
+    registry.clear_log();
+    let octets = noise(2, chunk + 1);
+    assert_eq!(chunks_of(&registry, options(), &octets), sizes(&[1], 1));
+    registry.clear_log();
+    let octets = noise(3, chunk);
+    assert_eq!(chunks_of(&registry, options(), &octets), [0; 0]);
+}
+
+#[test]
+fn requests_of_a_known_blob_stay_under_the_registrys_limit() {
+    let registry = Registry::start(Serving {
+        max_chunk: Some(4 << 20),
+        ..Serving::default()
+    });
+    let mut options = options();
+    options.chunk_size = 6 << 20;
+    let octets = noise(1, 9 << 20);
+    let taken = chunks_of(&registry, options, &octets);
+    // The first is refused before it has arrived.
+    let (_, taken) = taken.split_first().unwrap();
+    assert_eq!(taken, [4 << 20, 4 << 20, 1 << 20]);
+}
+
+#[test]
+fn requests_of_a_known_blob_are_as_long_as_the_registry_wants_them() {
+    let registry = Registry::start(Serving {
+        min_chunk: Some(200_000),
+        ..Serving::default()
+    });
+    let taken = chunks_of(&registry, options(), &noise(1, 500_000));
+    assert_eq!(taken, [200_000, 200_000, 100_000]);
+}
