@@ -2,7 +2,7 @@
 
 usage: random_image.py FOLDER OCTETS [LAYERS]        OCTETS is the size of each layer
 
-Used by scripts/bench; Python standard library only.
+Used by scripts/bench and scripts/bench registry; Python standard library only.
 """
 import hashlib
 import json

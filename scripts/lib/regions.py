@@ -4,6 +4,7 @@ Used by scripts/soak and scripts/bench registry; Python standard library only.
 """
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -71,6 +72,24 @@ class Regions:
         return ["nsenter", "--net=/run/netns/" + self.space[name], "--"] + argv
 
 
+class Here:
+    """This machine as the only region, `here`: an address of its own behind the loopback device."""
+
+    def __init__(self):
+        # Of 127.0.0.0/8, and named after the process, so that two runs do not meet.
+        self.address = {"here": "127.88.%d.%d" % (os.getpid() >> 8 & 255, os.getpid() & 255)}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def within(self, _, argv):
+        """The same command line."""
+        return argv
+
+
 class DockerRegistry:
     """docker-registry in one region; it can be killed and started again."""
 
@@ -100,6 +119,10 @@ class DockerRegistry:
             self.regions.address[self.region]])
         wait_until("docker-registry listens", lambda: subprocess.run(probe, stderr=subprocess.DEVNULL).returncode == 0,
                    self.process, self.log)
+
+    def clear(self):
+        """Forgets everything: it holds nothing in memory."""
+        shutil.rmtree(os.path.join(self.store, "docker"), ignore_errors=True)
 
     def kill(self):
         """As the machine would end it: in the middle of whatever it does."""
