@@ -1,8 +1,10 @@
 //! Debian's docker-registry on a free loopback port.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::command::call;
+use crate::command::{call, run};
 use crate::lab::{Lab, script};
 
 /// Who may use the registry. The account is `alice` with the password `s3cret`.
@@ -32,12 +34,32 @@ impl Registry {
             Access::Basic => "basic",
             Access::Token => "token",
         };
+        Self::launch(lab, mode, &[])
+    }
+
+    /// Starts a registry behind [`Access::Token`] that takes no token for longer than four seconds, and lets clients believe that
+    /// it takes them for 300.
+    #[track_caller]
+    pub fn start_with_dying_tokens(lab: &Lab) -> Self {
+        // The registry is lenient by a minute.
+        Self::launch(lab, "token", &[("TOKEN_TTL", "-56")])
+    }
+
+    #[track_caller]
+    fn launch(lab: &Lab, mode: &str, variables: &[(&str, &str)]) -> Self {
         let folder = lab.path("registry");
-        let address = call(
-            script("docker-registry"),
-            &["start".as_ref(), folder.as_os_str(), mode.as_ref()],
-        );
+        let mut command = Command::new(script("docker-registry"));
+        command.arg("start").arg(&folder).arg(mode);
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        let address = run(&mut command).succeeded().answer().to_owned();
         Self { folder, address }
+    }
+
+    /// How many tokens were issued so far.
+    #[track_caller]
+    pub fn tokens(&self) -> usize {
+        let issued = fs::read_to_string(self.folder.join("tokens.jsonl")).unwrap();
+        issued.lines().count()
     }
 
     /// `HOST:PORT`.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use sealift_peers::command::call;
 use sealift_peers::keys::{KeyPair, KeyType};
-use sealift_peers::lab::digest_of;
+use sealift_peers::lab::{digest_of, workspace};
 use sealift_peers::registry::{Access, Registry};
 use sealift_peers::{Lab, Layout};
 use serde_json::Value;
@@ -94,6 +94,37 @@ fn a_sealed_image_goes_through_token_authentication() {
     };
     let registry = Registry::start(&lab, Access::Token);
     goes_there_and_back(&lab, &registry, "priv/tiny:1", &["--creds", "alice:s3cret"]);
+}
+
+/// An upload of many gigabytes in small: no token lives as long as the layer is on its way.
+#[test]
+fn an_image_is_copied_although_tokens_die_on_the_way() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    outlives_its_tokens(&lab, "copy", |reference, layout| {
+        lab.sealift(&["copy", reference, layout, "--creds", "alice:s3cret"])
+            .succeeded();
+    });
+}
+
+/// The same for octets that are made while they are sent.
+#[test]
+fn an_image_is_sealed_although_tokens_die_on_the_way() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let key = KeyPair::generate(&lab, "key", KeyType::P256);
+    outlives_its_tokens(
+        &lab,
+        &format!("encrypt -r {}", key.recipient()),
+        |reference, layout| {
+            let identity = key.identity();
+            let arguments = ["decrypt", reference, layout, "-k", &identity];
+            lab.sealift(&[&arguments[..], &["--creds", "alice:s3cret"]].concat())
+                .succeeded();
+        },
+    );
 }
 
 #[test]
@@ -262,6 +293,39 @@ fn comes_back(cipher: &str) {
     let registry = Registry::start(&lab, Access::Open);
     let cipher = format!("--cipher={cipher}");
     goes_there_and_back(&lab, &registry, "sealed/tiny:1", &[&cipher]);
+}
+
+/// Pushes a layer that takes ten seconds, with this command, and gets the image back with another.
+#[track_caller]
+fn outlives_its_tokens(lab: &Lab, push: &str, pull: impl Fn(&str, &str)) {
+    let registry = Registry::start_with_dying_tokens(lab);
+    let source = lab.layout("source");
+    let random_image = workspace().join("scripts/lib/random_image.py");
+    call(
+        "/usr/bin/python3",
+        &[
+            random_image.as_os_str(),
+            source.path().as_os_str(),
+            "4194304".as_ref(),
+        ],
+    );
+    let (from, to) = (source.reference("big"), registry.reference("priv/big:1"));
+    let mut arguments: Vec<&str> = push.split(' ').collect();
+    arguments.extend([
+        &from,
+        &to,
+        "--creds",
+        "alice:s3cret",
+        "--limit-rate",
+        "400K",
+    ]);
+    lab.sealift(&arguments).succeeded();
+    // One before the layer, and one for what comes after it.
+    assert!(registry.tokens() >= 2, "{}", registry.tokens());
+    let opened = lab.layout("opened");
+    pull(&to, &opened.reference("big"));
+    assert_eq!(opened.image("big").digest, source.image("big").digest);
+    opened.assert_intact("big");
 }
 
 /// Seals to the registry and opens from it. `--cipher` is for sealing only.
