@@ -492,5 +492,5 @@ async fn leave(upload: &mut Upload, error: Option<&Error>) {
 /// Octets of a streamed blob that go from thread to thread at once.
 const STREAMED_PIECE: usize = 256 * 1024;
 /// Pieces of a blob that wait for their reader.
-const READ_AHEAD: usize = 16;
+const READ_AHEAD: usize = 2;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
