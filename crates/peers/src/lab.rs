@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command::{Outcome, call, run};
@@ -79,6 +80,21 @@ impl Lab {
     /// A binary of ours.
     pub fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
+    }
+
+    /// Runs one of the project's scripts that measure our binaries; returns the JSON it writes.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    #[track_caller]
+    pub fn measured(&self, script: &str, arguments: &[&str]) -> Value {
+        let result = self.path("result.json");
+        let mut command = Command::new(workspace().join("scripts").join(script));
+        command.args(arguments).arg("--output").arg(&result);
+        command.env("SEALIFT_BIN_DIR", &self.binaries);
+        run(&mut command).succeeded();
+        serde_json::from_slice(&fs::read(&result).unwrap()).unwrap()
     }
 
     /// Runs `sealift` in the laboratory, far from the configuration of whoever runs the tests.

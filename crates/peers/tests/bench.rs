@@ -1,12 +1,7 @@
 //! `scripts/bench registry` in small: it fails where a program does not do what it measures.
 #![cfg(target_os = "linux")]
 
-use std::fs;
-use std::process::Command;
-
 use sealift_peers::Lab;
-use sealift_peers::lab::script;
-use serde_json::Value;
 
 #[test]
 fn every_case_is_measured() {
@@ -14,18 +9,11 @@ fn every_case_is_measured() {
     let Some(lab) = Lab::needing(&programs) else {
         return;
     };
-    let result = lab.path("registry.json");
-    let binaries = lab.binary("sealift");
-    let outcome = Command::new(script("../bench"))
-        .args(["registry", "--only", "loopback"])
-        .args(["--size", "1", "--rounds", "1", "--output"])
-        .arg(&result)
-        .env("SEALIFT_BIN_DIR", binaries.parent().unwrap())
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success(), "{told}");
-    let result: Value = serde_json::from_slice(&fs::read(&result).unwrap()).unwrap();
+    let only = ["registry", "--only", "loopback"];
+    let result = lab.measured(
+        "bench",
+        &[&only[..], &["--size", "1", "--rounds", "1"]].concat(),
+    );
     let rows = result["rows"].as_array().unwrap().iter();
     let measured: Vec<String> = rows
         .map(|row| {
