@@ -25,7 +25,10 @@ pub(crate) fn run(
         platforms: args.transfer.platforms.platforms.clone(),
         referrers: attached(args.referrers),
         signatures: attached(args.signatures),
-        jobs: blobs_in_flight(args.transfer.jobs, &transfer),
+        jobs: blobs_in_flight(
+            args.transfer.jobs,
+            [&transfer.source, &transfer.destination],
+        ),
         progress: &progress,
     };
     if args.transfer.dry_run {

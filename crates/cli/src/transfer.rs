@@ -154,12 +154,10 @@ pub(crate) fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
 }
 
 /// Returns how many blobs are moved at the same time: where a registry is far away, waiting takes longer than moving.
-pub(crate) fn blobs_in_flight(asked: Option<NonZeroUsize>, transfer: &Transfer) -> NonZeroUsize {
-    let is_remote = |end: &ImageRef| matches!(end, ImageRef::Registry(_));
+pub(crate) fn blobs_in_flight(asked: Option<NonZeroUsize>, ends: [&ImageRef; 2]) -> NonZeroUsize {
+    let is_far = ends.iter().any(|end| matches!(end, ImageRef::Registry(_)));
     match asked {
-        None if is_remote(&transfer.source) || is_remote(&transfer.destination) => {
-            jobs(None).max(REMOTE_BLOBS)
-        }
+        None if is_far => jobs(None).max(REMOTE_BLOBS),
         asked => jobs(asked),
     }
 }
@@ -175,3 +173,22 @@ const MAX_DEFAULT_JOBS: NonZeroUsize = match NonZeroUsize::new(8) {
     Some(jobs) => jobs,
     None => NonZeroUsize::MIN,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_blobs_are_in_flight_where_an_end_is_a_registry() {
+        let (far, near): (ImageRef, ImageRef) = (
+            "docker://registry.example/app:v1".parse().unwrap(),
+            "oci:folder:v1".parse().unwrap(),
+        );
+        assert_eq!(blobs_in_flight(None, [&near, &near]), jobs(None));
+        for ends in [[&far, &near], [&near, &far], [&far, &far]] {
+            assert!((6..=8).contains(&blobs_in_flight(None, ends).get()));
+            let one = NonZeroUsize::MIN;
+            assert_eq!(blobs_in_flight(Some(one), ends), one);
+        }
+    }
+}

@@ -400,26 +400,13 @@ impl Client {
         let header = login.as_ref().map(|login: &Login| &login.header);
         let mut answer = http.send(call, &repository.base, header).await?;
         if answer.status() == 401 && crate::http::same_origin(answer.url(), &repository.base) {
-            if answer.headers(WWW_AUTHENTICATE.as_str()).next().is_none() {
-                // Some say how to log in at the root of their API only. Where that leads elsewhere, nobody may ask.
-                let root = Call::new(Method::GET, repository.root.clone());
-                let told = http.send(&root, &repository.base, None).await?;
-                if crate::http::same_origin(told.url(), &repository.base) {
-                    answer = told;
-                }
-            }
-            let login = logins
-                .renew(http, repository, &answer, login.as_ref())
-                .await?;
+            let login = self.renew(repository, answer, login.as_ref()).await?;
             answer = http
                 .send(call, &repository.base, Some(&login.header))
                 .await?;
             if answer.status() == 401 {
                 let complaint = Complaint::read(&mut answer).await;
-                return Err(logins
-                    .refused(repository, call.name(), &complaint.text)
-                    .await
-                    .into());
+                return Err(self.refused(repository, call, &complaint.text).await.into());
             }
         }
         if retry::is_transient(answer.status()) {
@@ -496,12 +483,7 @@ impl Client {
                 what: format!("repository `{}`", repository.name).into(),
                 place: repository.registry.clone(),
             },
-            401 => {
-                self.0
-                    .logins
-                    .refused(repository, call.name(), &complaint.text)
-                    .await
-            }
+            401 => self.refused(repository, call, &complaint.text).await,
             403 => Error::Denied {
                 request: call.name(),
                 detail: complaint.text.into(),
@@ -554,14 +536,49 @@ impl Client {
         let mut answer = http
             .send_streamed(call, &repository.base, header, body)
             .await?;
-        // A login that has died is renewed by the next request.
-        if retry::is_transient(answer.status()) || answer.status() == 401 {
-            return Err(Setback::Transient {
+        let is_refused = answer.status() == 401;
+        if retry::is_transient(answer.status()) || is_refused {
+            let setback = Setback::Transient {
                 retry_after: answer.retry_after(),
                 failure: crate::answer::failure(&mut answer).await,
-            });
+            };
+            if is_refused && crate::http::same_origin(answer.url(), &repository.base) {
+                self.renew(repository, answer, login.as_ref()).await?;
+            }
+            return Err(setback);
         }
         Ok(answer)
+    }
+
+    /// Logs in as a refusal demands; `login` is what it refused.
+    async fn renew(
+        &self,
+        repository: &Repository,
+        mut refusal: Answer,
+        login: Option<&Login>,
+    ) -> Result<Login, Setback> {
+        let http = &*repository.http;
+        if refusal.headers(WWW_AUTHENTICATE.as_str()).next().is_none() {
+            // Some say how to log in at the root of their API only. Where that leads elsewhere, nobody may ask.
+            let root = Call::new(Method::GET, repository.root.clone());
+            let told = http.send(&root, &repository.base, None).await?;
+            if crate::http::same_origin(told.url(), &repository.base) {
+                refusal = told;
+            }
+        }
+        let logins = &self.0.logins;
+        logins.renew(http, repository, &refusal, login).await
+    }
+
+    /// Explains a refusal that another login did not cure.
+    pub(crate) async fn refused(
+        &self,
+        repository: &Repository,
+        call: &Call,
+        detail: &str,
+    ) -> Error {
+        let logins = &self.0.logins;
+        logins.refused(repository, call.name(), detail).await
     }
 
     pub(crate) fn journal(&self) -> Option<&Journal> {

@@ -78,7 +78,7 @@ impl Upload {
     /// Ends this process's part: the session stays for another one, if it could go on with it.
     pub(crate) async fn leave(&mut self, error: Option<&Error>) {
         let is_of_use = error.is_none_or(|error| error.may_retry() && !error.is_lost_upload());
-        if is_of_use && self.has_begun() && self.page.take().is_some() {
+        if is_of_use && self.acknowledged > 0 && self.page.take().is_some() {
             self.break_off().await;
             return;
         }

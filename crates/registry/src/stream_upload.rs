@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::error::{Error, Failure};
 use crate::http::{Answer, Call, Setback, Streamed};
 use crate::retry::Attempts;
-use crate::upload::{Closed, OCTETS, SMALL_PIECE, Upload, header, received};
+use crate::upload::{Closed, OCTETS, SMALL_PIECE, Upload, accepted, header, received};
 
 /// How a streamed blob is on its way.
 #[derive(Debug)]
@@ -22,12 +22,16 @@ pub(crate) struct Stream {
     request: Option<Request>,
     /// Length of the next request.
     limit: u64,
-    /// Longest that the registry takes.
+    /// What it grows to.
+    grown: u64,
+    /// Longest that the registry takes, or that is worth to be sent in vain.
     most: u64,
     attempts: Attempts,
     /// Most octets that the registry ever had.
     furthest: u64,
     interruption: Option<Interruption>,
+    /// Whether the login was renewed since a request passed.
+    is_renewed: bool,
     is_stored: bool,
 }
 
@@ -49,8 +53,8 @@ struct Request {
 #[derive(Debug)]
 struct Interruption {
     call: Call,
-    /// Nothing if the way was not at fault: it is tried in another way, and at once.
-    failure: Option<Setback>,
+    /// What counts as a failure. Nothing if the request was refused as a whole, and is made in another way at once.
+    setback: Option<Setback>,
     /// Whether the request would have stored the blob.
     closes: bool,
 }
@@ -60,17 +64,25 @@ impl Stream {
         Self {
             request: None,
             limit: client.chunk_size() as u64,
-            most: client.chunk_size() as u64 * GROWTH,
+            grown: client.chunk_size() as u64 * GROWTH,
+            most: u64::MAX,
             attempts: client.attempts(),
             furthest: 0,
             interruption: None,
+            is_renewed: false,
             is_stored: false,
         }
     }
 
     /// Makes the next request longer, because one of this length passed.
     fn lengthen(&mut self) {
-        self.limit = self.limit.saturating_mul(2).min(self.most);
+        self.limit = self.limit.saturating_mul(2).min(self.grown).min(self.most);
+    }
+
+    /// Makes no request longer than this from now on.
+    fn stay_under(&mut self, most: usize) {
+        self.most = self.most.min(most as u64);
+        self.limit = self.limit.min(self.most);
     }
 
     /// Makes the next request shorter, because this length may have been what did not pass.
@@ -199,7 +211,29 @@ impl Upload {
     ) -> Result<(), Error> {
         let answer = match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(setback)) => return Err(self.interrupt(request, setback)),
+            Ok(Err(setback)) => {
+                let failure = match &setback {
+                    Setback::Final(error) => return Err(error.clone()),
+                    Setback::Transient { failure, .. } => failure.clone(),
+                };
+                return match &failure {
+                    Failure::Status {
+                        status: 401,
+                        detail,
+                    } => {
+                        if self.stream.is_renewed {
+                            let refused =
+                                self.client.refused(&self.repository, &request.call, detail);
+                            return Err(refused.await);
+                        }
+                        // Logins die here before they were said to, and all of a request is sent in vain then.
+                        self.stream.is_renewed = true;
+                        self.stream.stay_under(self.client.chunk_size());
+                        Err(self.interrupt(request, failure, None))
+                    }
+                    _ => Err(self.interrupt(request, failure, Some(setback))),
+                };
+            }
             // The threads are being stopped.
             Err(_) => return Err(self.lost(&request.call)),
         };
@@ -214,9 +248,10 @@ impl Upload {
         let failure = match answer.status() {
             200..=204 => {
                 self.relocate(&answer)?;
-                let accepted = self.accepted(&answer, &request.call, request.end)?;
+                let accepted = accepted(&answer, &request.call, request.end)?;
                 if accepted == request.end && request.left == 0 {
                     self.acknowledged = request.end;
+                    self.stream.is_renewed = false;
                     self.stream.lengthen();
                     self.note();
                     return Ok(());
@@ -227,13 +262,14 @@ impl Upload {
                 }
             }
             413 if self.stream.limit > SMALL_PIECE as u64 => {
-                self.stream.most = SMALL_PIECE as u64;
-                self.stream.limit = SMALL_PIECE as u64;
-                return Err(self.try_otherwise(request, &mut answer).await);
+                self.stream.stay_under(SMALL_PIECE);
+                let failure = crate::answer::failure(&mut answer).await;
+                return Err(self.interrupt(request, failure, None));
             }
             405 | 501 if self.acknowledged == 0 => {
                 self.client.remember_refusal(&self.repository);
-                return Err(self.try_otherwise(request, &mut answer).await);
+                let failure = crate::answer::failure(&mut answer).await;
+                return Err(self.interrupt(request, failure, None));
             }
             // The registry lost count or the session; it will be asked where it is.
             404 | 416 => crate::answer::failure(&mut answer).await,
@@ -245,7 +281,7 @@ impl Upload {
                     .await);
             }
         };
-        Err(self.interrupt(request, Setback::transient(failure)))
+        Err(self.interrupt_by(request, failure))
     }
 
     async fn judge_whole(&mut self, request: Request, answer: Answer) -> Result<(), Error> {
@@ -259,15 +295,11 @@ impl Upload {
             return Ok(());
         }
         let lost = Failure::UploadLost { acknowledged: 0 };
-        Err(self.interrupt(request, Setback::transient(lost)))
+        Err(self.interrupt_by(request, lost))
     }
 
     /// Stops until [`recover`](Self::recover); returns what is to be told if nobody calls that.
-    fn interrupt(&mut self, request: Request, setback: Setback) -> Error {
-        let failure = match &setback {
-            Setback::Final(error) => return error.clone(),
-            Setback::Transient { failure, .. } => failure.clone(),
-        };
+    fn interrupt(&mut self, request: Request, failure: Failure, setback: Option<Setback>) -> Error {
         let error = Error::Network {
             request: request.call.name(),
             attempts: self.stream.attempts.failures() + 1,
@@ -275,41 +307,33 @@ impl Upload {
         };
         self.stream.interruption = Some(Interruption {
             call: request.call,
-            failure: Some(setback),
+            setback,
             closes: request.closes,
         });
         error
     }
 
-    /// Stops to go on in another way.
-    async fn try_otherwise(&mut self, request: Request, answer: &mut Answer) -> Error {
-        let error = Error::Network {
-            request: request.call.name(),
-            attempts: self.stream.attempts.failures() + 1,
-            failure: crate::answer::failure(answer).await,
-        };
-        self.stream.interruption = Some(Interruption {
-            call: request.call,
-            failure: None,
-            closes: request.closes,
-        });
-        error
+    /// The same for a failure that counts.
+    fn interrupt_by(&mut self, request: Request, failure: Failure) -> Error {
+        let setback = Setback::transient(failure.clone());
+        self.interrupt(request, failure, Some(setback))
     }
 
     /// Returns from where the blob must be given again after an interruption; nothing if there was none.
     ///
-    /// Pauses first. An error ends the upload: it was interrupted too often without getting on.
+    /// Pauses first, after what counts as a failure. An error ends the upload: it was interrupted too often without getting on.
     pub(crate) async fn recover(&mut self) -> Result<Option<u64>, Error> {
         let Some(interruption) = self.stream.interruption.take() else {
             return Ok(None);
         };
-        if let Some(setback) = interruption.failure {
-            let attempts = &mut self.stream.attempts;
-            self.client
-                .pause(attempts, setback, &interruption.call)
-                .await?;
-            self.stream.shorten();
-        }
+        let Some(setback) = interruption.setback else {
+            return Ok(Some(self.acknowledged));
+        };
+        let attempts = &mut self.stream.attempts;
+        self.client
+            .pause(attempts, setback, &interruption.call)
+            .await?;
+        self.stream.shorten();
         if interruption.closes {
             self.find_stored().await?;
         } else {
@@ -368,7 +392,7 @@ impl Upload {
                 self.close_session().await;
                 if self.acknowledged > 0 {
                     // What it had taken is gone, so pieces were of no use.
-                    self.stream.limit = self.stream.most.max(size);
+                    self.stream.limit = self.stream.most.min(size);
                 }
                 self.acknowledged = 0;
                 self.resumed = false;
@@ -383,11 +407,6 @@ impl Upload {
             drop(request.pieces);
             let _ = request.answer.await;
         }
-    }
-
-    /// Returns whether the registry has, or may have, octets that a later process can go on from.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.acknowledged > 0 || self.stream.request.is_some()
     }
 }
 

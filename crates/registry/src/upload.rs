@@ -239,7 +239,7 @@ impl Upload {
         match answer.status() {
             200..=204 => {
                 self.relocate(&answer).map_err(named)?;
-                let accepted = self.accepted(&answer, &call, end).map_err(named)?;
+                let accepted = accepted(&answer, &call, end).map_err(named)?;
                 let before = self.acknowledged;
                 self.acknowledge(accepted, end, &call).map_err(named)?;
                 if self.acknowledged > before {
@@ -269,23 +269,6 @@ impl Upload {
                     .await;
                 Err((error.into(), call))
             }
-        }
-    }
-
-    /// Returns how many octets the registry says it has, after a chunk that ends at `end`.
-    pub(crate) fn accepted(&self, answer: &Answer, call: &Call, end: u64) -> Result<u64, Error> {
-        // Without a Range there is only the status to go by. With one, it counts: some registries append blindly.
-        let Some(range) = answer.header(RANGE.as_str()) else {
-            return Ok(end);
-        };
-        match received(range, end) {
-            // It names the number of octets, not the last one, as container-registry 0.3 does.
-            Some(accepted) if Some(accepted) == end.checked_add(1) => Ok(end),
-            Some(accepted) => Ok(accepted),
-            None => Err(Error::malformed(
-                format!("`Range` in the answer to {}", call.name()),
-                "it is no range",
-            )),
         }
     }
 
@@ -496,6 +479,23 @@ pub(crate) const SMALL_PIECE: usize = 4 * 1024 * 1024;
 pub(crate) fn header(text: &str) -> HeaderValue {
     // INVARIANT: called with digits and a hyphen only.
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("0-0"))
+}
+
+/// Returns how many octets the registry says it has, after a chunk that ends at `end`.
+pub(crate) fn accepted(answer: &Answer, call: &Call, end: u64) -> Result<u64, Error> {
+    // Without a Range there is only the status to go by. With one, it counts: some registries append blindly.
+    let Some(range) = answer.header(RANGE.as_str()) else {
+        return Ok(end);
+    };
+    match received(range, end) {
+        // It names the number of octets, not the last one, as container-registry 0.3 does.
+        Some(accepted) if Some(accepted) == end.checked_add(1) => Ok(end),
+        Some(accepted) => Ok(accepted),
+        None => Err(Error::malformed(
+            format!("`Range` in the answer to {}", call.name()),
+            "it is no range",
+        )),
+    }
 }
 
 /// Reads how many octets `Range: 0-N` says were received, when at most `end` were sent.

@@ -1,8 +1,10 @@
 //! Blobs that are known beforehand, on their way to a registry.
 
-use sealift_registry::{Options, Transport};
+use sealift_registry::{Credential, Options, Secret, Transport};
 use sealift_testkit::noise;
-use sealift_testkit::registry::{Operation, Options as Serving, Registry, RunningRegistry};
+use sealift_testkit::registry::{
+    Auth, Bearer, Chunks, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry,
+};
 
 use crate::lab::{descriptor, options, sink, source, write};
 
@@ -73,4 +75,62 @@ fn requests_of_a_known_blob_are_as_long_as_the_registry_wants_them() {
     });
     let taken = chunks_of(&registry, options(), &noise(1, 500_000));
     assert_eq!(taken, [200_000, 200_000, 100_000]);
+}
+
+#[test]
+fn requests_of_a_known_blob_get_shorter_after_a_break() {
+    let registry = Registry::start(Serving::default());
+    registry.set_fault(Fault::on(Operation::PatchUpload, Effect::HangUp));
+    let mut options = options();
+    options.chunk_size = 16 << 20;
+    let taken = chunks_of(&registry, options, &noise(1, 9 << 20));
+    let (_, taken) = taken.split_first().unwrap();
+    assert_eq!(taken, [4 << 20, 5 << 20]);
+}
+
+#[test]
+fn requests_of_a_known_blob_stay_short_where_logins_die() {
+    let registry = Registry::start(Serving {
+        auth: Auth::Bearer(Bearer {
+            credentials: Some(("me".into(), "pw".into())),
+            ..Bearer::default()
+        }),
+        ..Serving::default()
+    });
+    registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ExpireToken).after(2));
+    let mut options = options();
+    options.credentials.explicit = Some(Credential::new("me".into(), Secret::new("pw".into())));
+    let chunk = 64 * 1024;
+    let taken = chunks_of(&registry, options, &noise(1, 6 * 64 * 1024));
+    let (refused, rest) = taken.get(2..).unwrap().split_first().unwrap();
+    assert!(*refused <= 3 * chunk, "{refused}");
+    assert_eq!(rest, [chunk; 3]);
+}
+
+#[test]
+fn a_break_after_which_more_had_arrived_does_not_count() {
+    // More breaks than a request has attempts, and each leaves some octets there.
+    let registry = Registry::start(Serving::default());
+    let breaks = Effect::HangUpAfter(20_000);
+    registry.set_fault(Fault::on(Operation::PatchUpload, breaks).times(8));
+    chunks_of(&registry, options(), &noise(1, 300_000));
+    assert_eq!(registry.pending_faults(), 0);
+}
+
+#[test]
+fn a_wrong_offset_after_a_break_never_becomes_a_wrong_blob() {
+    for chunks in [Chunks::Appended, Chunks::InOrder] {
+        let registry = Registry::start(Serving {
+            chunks,
+            ..Serving::default()
+        });
+        registry.set_fault(Fault::on(Operation::PatchUpload, Effect::HangUpAfter(10_000)).after(1));
+        // It says that it has less than it has.
+        registry.set_fault(Fault::on(
+            Operation::UploadStatus,
+            Effect::SetHeader("Range".into(), "0-49999".into()),
+        ));
+        chunks_of(&registry, options(), &noise(1, 300_000));
+        assert_eq!(registry.pending_faults(), 0, "{chunks:?}");
+    }
 }
