@@ -98,12 +98,17 @@ impl Source for DockerArchive {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        self.blob_from(descriptor, 0)
+    }
+
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
         let digest = descriptor.digest();
         let missing = || self.not_found(blob_what(digest));
         let path = self.blobs.get(digest).ok_or_else(missing)?;
         let (section, _) = self.archive.member(path)?.ok_or_else(missing)?;
         let place = self.archive.path().to_string_lossy();
-        Ok(BlobReader::new(Box::new(section), descriptor, place))
+        let section = Box::new(section.behind(offset));
+        Ok(BlobReader::at(section, descriptor, offset, place))
     }
 
     fn is_local(&self) -> bool {

@@ -1,7 +1,7 @@
 //! An OCI layout as a source: a directory, or the same in a tar file (image-spec, `image-layout.md`).
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -102,14 +102,18 @@ impl Source for Layout {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<BlobReader, Error> {
+        self.blob_from(descriptor, 0)
+    }
+
+    fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
         let digest = descriptor.digest();
-        let (reader, actual) =
-            self.store
-                .open(&blob_name(digest))?
-                .ok_or_else(|| Error::NotFound {
-                    what: blob_what(digest).into(),
-                    place: self.store.place().into(),
-                })?;
+        let (reader, actual) = self
+            .store
+            .open(&blob_name(digest), offset)?
+            .ok_or_else(|| Error::NotFound {
+                what: blob_what(digest).into(),
+                place: self.store.place().into(),
+            })?;
         if actual != descriptor.size() {
             return Err(Error::Mismatch {
                 what: blob_what(digest).into(),
@@ -120,7 +124,12 @@ impl Source for Layout {
                 },
             });
         }
-        Ok(BlobReader::new(reader, descriptor, self.store.place()))
+        Ok(BlobReader::at(
+            reader,
+            descriptor,
+            offset,
+            self.store.place(),
+        ))
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
@@ -167,11 +176,12 @@ impl Source for Layout {
 type Opened = (Box<dyn Read + Send>, u64);
 
 impl Store {
-    fn open(&self, name: &str) -> Result<Option<Opened>, Error> {
+    /// Opens a file behind its first `offset` octets; returns it with its whole length.
+    fn open(&self, name: &str, offset: u64) -> Result<Option<Opened>, Error> {
         match self {
             Self::Archive(index) => Ok(index
                 .member(name)?
-                .map(|(section, len)| -> Opened { (Box::new(section), len) })),
+                .map(|(section, len)| -> Opened { (Box::new(section.behind(offset)), len) })),
             Self::Directory(dir) => {
                 let path = dir.join(name);
                 // Asked before opening, because opening a named pipe would wait for its writer.
@@ -186,15 +196,17 @@ impl Store {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                     Err(error) => return Err(Error::io("open", &path)(error)),
                 }
-                let file = File::open(&path).map_err(Error::io("open", &path))?;
+                let mut file = File::open(&path).map_err(Error::io("open", &path))?;
                 let len = file.metadata().map_err(Error::io("open", &path))?.len();
+                file.seek(SeekFrom::Start(offset))
+                    .map_err(Error::io("read", &path))?;
                 Ok(Some((Box::new(file), len)))
             }
         }
     }
 
     fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>, Error> {
-        let Some((reader, _)) = self.open(name)? else {
+        let Some((reader, _)) = self.open(name, 0)? else {
             return Ok(None);
         };
         let mut octets = Vec::new();

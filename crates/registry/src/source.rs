@@ -28,8 +28,8 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Opens a blob whose first `offset` octets the caller has.
     ///
-    /// Where they need not be read again only the length is verified: whoever has the octets before `offset` must check
-    /// the digest of the whole, as every [`Sink`](crate::Sink) does.
+    /// They are not read again where that can be helped, and then only the length is verified: whoever has the octets before
+    /// `offset` must check the digest of the whole, as every [`Sink`](crate::Sink) does.
     ///
     /// # Errors
     /// As [`blob`](Self::blob)
@@ -120,6 +120,19 @@ impl BlobReader {
             read: offset.min(descriptor.size()),
             check: Check::SizeOnly,
             ..Self::new(inner, descriptor, place)
+        }
+    }
+
+    /// Reads a blob out of `inner`, which is behind its first `offset` octets: [`new`](Self::new), or [`rest`](Self::rest).
+    pub(crate) fn at(
+        inner: Box<dyn Read + Send>,
+        descriptor: &Descriptor,
+        offset: u64,
+        place: impl Into<Box<str>>,
+    ) -> Self {
+        match offset {
+            0 => Self::new(inner, descriptor, place),
+            _ => Self::rest(inner, descriptor, offset, place),
         }
     }
 

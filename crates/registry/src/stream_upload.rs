@@ -30,8 +30,8 @@ pub(crate) struct Stream {
     /// Most octets that the registry ever had.
     furthest: u64,
     interruption: Option<Interruption>,
-    /// Whether the login was renewed since a request passed.
-    is_renewed: bool,
+    /// How often the login was renewed since a request passed.
+    renewals: u32,
     is_stored: bool,
 }
 
@@ -69,7 +69,7 @@ impl Stream {
             attempts: client.attempts(),
             furthest: 0,
             interruption: None,
-            is_renewed: false,
+            renewals: 0,
             is_stored: false,
         }
     }
@@ -221,13 +221,13 @@ impl Upload {
                         status: 401,
                         detail,
                     } => {
-                        if self.stream.is_renewed {
+                        if self.stream.renewals >= MAX_RENEWALS {
                             let refused =
                                 self.client.refused(&self.repository, &request.call, detail);
                             return Err(refused.await);
                         }
                         // Logins die here before they were said to, and all of a request is sent in vain then.
-                        self.stream.is_renewed = true;
+                        self.stream.renewals += 1;
                         self.stream.stay_under(self.client.chunk_size());
                         Err(self.interrupt(request, failure, None))
                     }
@@ -251,7 +251,7 @@ impl Upload {
                 let accepted = accepted(&answer, &request.call, request.end)?;
                 if accepted == request.end && request.left == 0 {
                     self.acknowledged = request.end;
-                    self.stream.is_renewed = false;
+                    self.stream.renewals = 0;
                     self.stream.lengthen();
                     self.note();
                     return Ok(());
@@ -327,6 +327,8 @@ impl Upload {
             return Ok(None);
         };
         let Some(setback) = interruption.setback else {
+            // What is given again begins behind what arrived, so nobody here checks the digest of the whole.
+            self.resumed = self.acknowledged > 0;
             return Ok(Some(self.acknowledged));
         };
         let attempts = &mut self.stream.attempts;
@@ -418,5 +420,8 @@ async fn hand_over(pieces: Option<mpsc::Sender<Bytes>>, octets: Bytes) -> bool {
     }
 }
 
+/// How often a login is renewed for one request. More than once, because whoever gives the octets again may need longer for
+/// the first of them than a short-lived login lives.
+const MAX_RENEWALS: u32 = 3;
 /// How many times longer than the first request the longest is.
 const GROWTH: u64 = 16;

@@ -114,6 +114,14 @@ pub(crate) struct Section {
     end: u64,
 }
 
+impl Section {
+    /// Leaves out the next `offset` octets.
+    pub(crate) fn behind(mut self, offset: u64) -> Self {
+        self.at = self.at.saturating_add(offset).min(self.end);
+        self
+    }
+}
+
 impl Read for Section {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! Layouts and archives, alone and to and from a registry.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use crate::lab::{copy, descriptor, read, sink, source, told, transport, write};
@@ -571,4 +571,43 @@ fn a_damaged_blob_of_the_right_length_is_not_there() {
     assert!(!sink.has_blob(&digest, 7).unwrap());
     write(&*sink, b"content").unwrap();
     assert!(sink.has_blob(&digest, 7).unwrap());
+}
+
+#[test]
+fn what_a_blob_begins_with_is_not_read_by_whoever_has_it() {
+    let whole = ImageBuilder::new(Format::Docker)
+        .layer(Layer::new(
+            Tar::new().file("a", &noise(1, 5000)),
+            Packing::Plain,
+        ))
+        .build();
+    let digest = whole.layer_digest(0);
+    let octets = whole.blobs().get(&digest).unwrap().clone();
+    let mut damaged = octets.clone();
+    damaged[9] ^= 1;
+    let image = whole.with_blob(&digest, &damaged);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    image.write_layout(&path("layout"), "v1");
+    fs::write(path("oci.tar"), image.oci_archive("v1")).unwrap();
+    let docker = image.docker_archive(ArchiveKind::Classic, "demo/app:v1");
+    fs::write(path("docker.tar"), docker).unwrap();
+    let transport = transport();
+    for place in [
+        "oci:{}/layout:v1",
+        "oci-archive:{}/oci.tar:v1",
+        "docker-archive:{}/docker.tar",
+    ] {
+        let place = place.replace("{}", &folder.path().display().to_string());
+        let source = source(&transport, &place);
+        let blob = descriptor(&octets);
+        for offset in [9, 10, octets.len() - 1, octets.len()] {
+            let mut rest = Vec::new();
+            let mut reader = source.blob_from(&blob, offset as u64).unwrap();
+            reader.read_to_end(&mut rest).unwrap();
+            assert!(rest == damaged[offset..], "{place} from {offset}");
+        }
+        let error = read(&*source, &blob).unwrap_err();
+        assert!(matches!(error, Error::Mismatch { .. }), "{error}");
+    }
 }

@@ -1,6 +1,8 @@
 //! Blobs that are known beforehand, on their way to a registry.
 
-use sealift_registry::{Credential, Options, Secret, Transport};
+use std::path::Path;
+
+use sealift_registry::{Credential, Error, Mismatch, Options, Secret, Transport};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
     Auth, Bearer, Chunks, Effect, Fault, Operation, Options as Serving, Registry, RunningRegistry,
@@ -8,19 +10,30 @@ use sealift_testkit::registry::{
 
 use crate::lab::{descriptor, options, sink, source, write};
 
-/// Copies a blob that is in a layout; returns how long the chunks were.
-fn chunks_of(registry: &RunningRegistry, options: Options, octets: &[u8]) -> Vec<u64> {
+/// Copies a blob that is in a layout, after something was done to its file.
+fn copied(
+    registry: &RunningRegistry,
+    options: Options,
+    octets: &[u8],
+    change: impl FnOnce(&Path),
+) -> Result<(), Error> {
     let folder = tempfile::tempdir().unwrap();
     let transport = Transport::new(options).unwrap();
     let local = format!("oci:{}:v1", folder.path().display());
     let from = sink(&transport, &local);
     write(&*from, octets).unwrap();
     let blob = descriptor(octets);
-    let to = sink(
-        &transport,
-        &format!("docker://{}/demo/app:v1", registry.host()),
-    );
-    assert!(to.copy_blob(&blob, &*source(&transport, &local)).unwrap());
+    change(&folder.path().join("blobs/sha256").join(blob.digest().hex()));
+    let to = format!("docker://{}/demo/app:v1", registry.host());
+    let is_moved = sink(&transport, &to).copy_blob(&blob, &*source(&transport, &local))?;
+    assert!(is_moved);
+    Ok(())
+}
+
+/// Copies a blob that is in a layout; returns how long the chunks were.
+fn chunks_of(registry: &RunningRegistry, options: Options, octets: &[u8]) -> Vec<u64> {
+    copied(registry, options, octets, |_| ()).unwrap();
+    let blob = descriptor(octets);
     let held = registry.blob("demo/app", &blob.digest().to_string());
     assert!(held.unwrap() == octets);
     assert_eq!(registry.open_uploads(), 0);
@@ -88,8 +101,8 @@ fn requests_of_a_known_blob_get_shorter_after_a_break() {
     assert_eq!(taken, [4 << 20, 5 << 20]);
 }
 
-#[test]
-fn requests_of_a_known_blob_stay_short_where_logins_die() {
+/// A registry that wants a login, and the options of somebody who has it.
+fn with_login() -> (RunningRegistry, Options) {
     let registry = Registry::start(Serving {
         auth: Auth::Bearer(Bearer {
             credentials: Some(("me".into(), "pw".into())),
@@ -97,14 +110,64 @@ fn requests_of_a_known_blob_stay_short_where_logins_die() {
         }),
         ..Serving::default()
     });
-    registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ExpireToken).after(2));
     let mut options = options();
     options.credentials.explicit = Some(Credential::new("me".into(), Secret::new("pw".into())));
+    (registry, options)
+}
+
+#[test]
+fn requests_of_a_known_blob_stay_short_where_logins_die() {
+    let (registry, options) = with_login();
+    registry.set_fault(Fault::on(Operation::PatchUpload, Effect::ExpireToken).after(2));
     let chunk = 64 * 1024;
     let taken = chunks_of(&registry, options, &noise(1, 6 * 64 * 1024));
     let (refused, rest) = taken.get(2..).unwrap().split_first().unwrap();
     assert!(*refused <= 3 * chunk, "{refused}");
     assert_eq!(rest, [chunk; 3]);
+}
+
+#[test]
+fn a_login_that_dies_before_octets_are_given_again_is_renewed_some_times_only() {
+    for (times, is_sent) in [(3, true), (4, false)] {
+        let (registry, options) = with_login();
+        let dies = Fault::on(Operation::PatchUpload, Effect::ExpireToken);
+        registry.set_fault(dies.after(2).times(times));
+        let sent = copied(&registry, options, &noise(1, 400_000), |_| ());
+        match sent {
+            Ok(()) => assert!(is_sent),
+            Err(error) => {
+                assert!(
+                    !is_sent && matches!(error, Error::Unauthorized { .. }),
+                    "{error}"
+                );
+            }
+        }
+        assert_eq!(registry.pending_faults(), 0);
+    }
+}
+
+#[test]
+fn a_damaged_blob_is_found_out_though_its_beginning_is_not_read_twice() {
+    for effect in [Effect::ExpireToken, Effect::HangUpAfter(10_000)] {
+        let (registry, options) = with_login();
+        registry.set_fault(Fault::on(Operation::PatchUpload, effect).after(2));
+        let octets = noise(1, 400_000);
+        let damaged = copied(&registry, options, &octets, |blob| {
+            let mut octets = octets.clone();
+            octets[7] ^= 1;
+            std::fs::write(blob, octets).unwrap();
+        });
+        let Err(Error::Mismatch {
+            place,
+            mismatch: Mismatch::Digest { .. },
+            ..
+        }) = &damaged
+        else {
+            panic!("{damaged:?}");
+        };
+        assert!(!place.contains(&registry.host()), "{place}");
+        assert_eq!(registry.pending_faults(), 0);
+    }
 }
 
 #[test]
