@@ -113,22 +113,15 @@ impl Source for Watched {
 
     fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
         self.interrupt.check()?;
-        let reader = match self.check {
-            SourceCheck::Verify => self.inner.blob_from(descriptor, offset)?,
-            SourceCheck::Trust => self.inner.blob_from(descriptor, offset)?.trusting(),
-        };
-        let place = format!("{:?}", self.inner);
-        let watched = WatchedReader {
-            inner: reader,
-            interrupt: self.interrupt.clone(),
-        };
-        // What is inside has checked the digest, unless it was told not to.
-        Ok(BlobReader::rest(
-            Box::new(watched),
-            descriptor,
-            offset,
-            place,
-        ))
+        let interrupt = self.interrupt.clone();
+        let reader = self
+            .inner
+            .blob_from(descriptor, offset)?
+            .through(|inner| Box::new(WatchedReader { inner, interrupt }));
+        Ok(match self.check {
+            SourceCheck::Verify => reader,
+            SourceCheck::Trust => reader.trusting(),
+        })
     }
 
     fn repository(&self) -> Option<&Reference> {
@@ -157,7 +150,7 @@ impl fmt::Debug for Watched {
 }
 
 struct WatchedReader {
-    inner: BlobReader,
+    inner: Box<dyn Read + Send>,
     interrupt: Interrupt,
 }
 

@@ -300,6 +300,10 @@ impl Draft for BlobDraft {
         self.spool.offset()
     }
 
+    fn leave_digest(&mut self) {
+        self.spool.leave_digest();
+    }
+
     fn forget(self: Box<Self>) {
         self.spool.discard();
     }

@@ -142,6 +142,15 @@ impl BlobWriter {
         }
     }
 
+    /// Leaves the digest to the caller: [`commit`](Self::commit) believes the one it is told.
+    ///
+    /// For whoever hashes what is written anyway, as it comes. Works only before the first octet.
+    #[must_use]
+    pub fn leaving_digest(mut self) -> Self {
+        self.0.leave_digest();
+        self
+    }
+
     /// Ends the attempt. After a [`Error::Mismatch`] nothing is kept of it: what was read is not the blob.
     pub fn give_up(self, error: &Error) {
         if let Error::Mismatch { .. } | Error::FalseMirror { .. } = error {
@@ -196,6 +205,9 @@ pub(crate) trait Draft: Send {
     fn recover(&mut self) -> Result<Option<u64>, Error> {
         Ok(None)
     }
+
+    /// Need not compute the digest, which the caller does. A draft that must know it itself may go on to.
+    fn leave_digest(&mut self) {}
 
     /// Keeps nothing for a later attempt.
     fn forget(self: Box<Self>) {}

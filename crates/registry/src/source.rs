@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use sealift_oci::{Descriptor, Digest, Hasher, Reference};
 
@@ -71,17 +72,79 @@ pub trait Source: fmt::Debug + Send + Sync {
 /// [`Error::of_io`].
 pub struct BlobReader {
     inner: Box<dyn Read + Send>,
-    expected: Digest,
+    promise: Promise,
     size: u64,
     read: u64,
     check: Check,
     failed: Option<Error>,
+}
+
+/// Which blob it must be, and who is asked when it is another.
+#[derive(Clone)]
+struct Promise {
+    digest: Digest,
     place: Box<str>,
     judge: Option<Judge>,
 }
 
 /// Says whose fault it is that a blob is another one.
-type Judge = Box<dyn Fn(Error) -> Error + Send>;
+type Judge = Arc<dyn Fn(Error) -> Error + Send + Sync>;
+
+impl Promise {
+    fn broken(&self, mismatch: Mismatch) -> Error {
+        let error = Error::Mismatch {
+            what: crate::client::blob_what(&self.digest).into(),
+            place: self.place.clone(),
+            mismatch,
+        };
+        match &self.judge {
+            Some(judge) => judge(error),
+            None => error,
+        }
+    }
+
+    fn compare(&self, hasher: Hasher) -> Result<(), Error> {
+        let actual = hasher.finish();
+        if actual == self.digest {
+            return Ok(());
+        }
+        Err(self.broken(Mismatch::Digest {
+            expected: self.digest.clone(),
+            actual,
+        }))
+    }
+}
+
+/// The check of a blob's digest, apart from its [`BlobReader`], so that it can be made on another thread.
+///
+/// Whoever has it must feed it everything the reader yields, in order, and must not rely on the blob before
+/// [`finish`](Self::finish).
+#[must_use]
+pub struct BlobCheck {
+    hasher: Hasher,
+    promise: Promise,
+}
+
+impl BlobCheck {
+    /// Takes the octets that come next.
+    pub fn update(&mut self, octets: &[u8]) {
+        self.hasher.update(octets);
+    }
+
+    /// Compares the digest of everything that was taken.
+    ///
+    /// # Errors
+    /// What the reader would have said: [`Error::Mismatch`], or [`Error::FalseMirror`] if another place may have the blob.
+    pub fn finish(self) -> Result<(), Error> {
+        self.promise.compare(self.hasher)
+    }
+}
+
+impl fmt::Debug for BlobCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobCheck({})", self.promise.digest)
+    }
+}
 
 enum Check {
     Digest(Hasher),
@@ -96,16 +159,18 @@ impl BlobReader {
         descriptor: &Descriptor,
         place: impl Into<Box<str>>,
     ) -> Self {
-        let expected = descriptor.digest().clone();
+        let digest = descriptor.digest().clone();
         Self {
             inner,
-            check: Check::Digest(Hasher::new(expected.algorithm())),
-            expected,
+            check: Check::Digest(Hasher::new(digest.algorithm())),
+            promise: Promise {
+                digest,
+                place: place.into(),
+                judge: None,
+            },
             size: descriptor.size(),
             read: 0,
             failed: None,
-            place: place.into(),
-            judge: None,
         }
     }
 
@@ -147,9 +212,41 @@ impl BlobReader {
         self
     }
 
+    /// Leaves the digest to the caller, who feeds the check with what this reader yields. The size is still checked here.
+    ///
+    /// There is no check where none is to be made any more, nor after the first octet, which only the reader has seen.
+    pub fn leaving_digest(mut self) -> (Self, Option<BlobCheck>) {
+        if self.read > 0 {
+            return (self, None);
+        }
+        match std::mem::replace(&mut self.check, Check::SizeOnly) {
+            Check::Digest(hasher) => {
+                let promise = self.promise.clone();
+                (self, Some(BlobCheck { hasher, promise }))
+            }
+            other => {
+                self.check = other;
+                (self, None)
+            }
+        }
+    }
+
+    /// Reads through `wrap`, which sees the octets before they are checked.
+    #[must_use]
+    pub fn through(
+        mut self,
+        wrap: impl FnOnce(Box<dyn Read + Send>) -> Box<dyn Read + Send>,
+    ) -> Self {
+        self.inner = wrap(self.inner);
+        self
+    }
+
     /// Has a mismatch judged before it is reported.
-    pub(crate) fn judged_by(mut self, judge: impl Fn(Error) -> Error + Send + 'static) -> Self {
-        self.judge = Some(Box::new(judge));
+    pub(crate) fn judged_by(
+        mut self,
+        judge: impl Fn(Error) -> Error + Send + Sync + 'static,
+    ) -> Self {
+        self.promise.judge = Some(Arc::new(judge));
         self
     }
 
@@ -162,7 +259,7 @@ impl BlobReader {
     fn skip(&mut self, offset: u64) -> Result<(), Error> {
         io::copy(&mut self.take(offset), &mut io::sink())
             .map(drop)
-            .map_err(|error| Error::from_io(error, "read", self.place.as_ref().as_ref()))
+            .map_err(|error| Error::from_io(error, "read", self.promise.place.as_ref().as_ref()))
     }
 
     fn fill(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
@@ -175,7 +272,7 @@ impl BlobReader {
             self.pull(wanted)?
         };
         if len == 0 && left > 0 {
-            return Err(self.mismatch(Mismatch::Truncated {
+            return Err(self.promise.broken(Mismatch::Truncated {
                 expected: self.size,
                 actual: self.read,
             }));
@@ -198,20 +295,14 @@ impl BlobReader {
         }
         // The length first, because "longer" tells more than "different".
         if self.pull(&mut [0])? > 0 {
-            return Err(self.mismatch(Mismatch::TooLong {
+            return Err(self.promise.broken(Mismatch::TooLong {
                 expected: self.size,
             }));
         }
-        if let Check::Digest(hasher) = check {
-            let actual = hasher.finish();
-            if actual != self.expected {
-                return Err(self.mismatch(Mismatch::Digest {
-                    expected: self.expected.clone(),
-                    actual,
-                }));
-            }
+        match check {
+            Check::Digest(hasher) => self.promise.compare(hasher),
+            Check::SizeOnly | Check::Done => Ok(()),
         }
-        Ok(())
     }
 
     fn pull(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
@@ -220,21 +311,13 @@ impl BlobReader {
                 Ok(len) => return Ok(len),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(Error::from_io(error, "read", self.place.as_ref().as_ref()));
+                    return Err(Error::from_io(
+                        error,
+                        "read",
+                        self.promise.place.as_ref().as_ref(),
+                    ));
                 }
             }
-        }
-    }
-
-    fn mismatch(&self, mismatch: Mismatch) -> Error {
-        let error = Error::Mismatch {
-            what: crate::client::blob_what(&self.expected).into(),
-            place: self.place.clone(),
-            mismatch,
-        };
-        match &self.judge {
-            Some(judge) => judge(error),
-            None => error,
         }
     }
 }
@@ -256,7 +339,11 @@ impl Read for BlobReader {
 
 impl fmt::Debug for BlobReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BlobReader({} from {})", self.expected, self.place)
+        write!(
+            f,
+            "BlobReader({} from {})",
+            self.promise.digest, self.promise.place
+        )
     }
 }
 
@@ -369,5 +456,43 @@ mod tests {
         let (released, error) = drain(reader(b"abc", b"abcdef", 6).trusting(), 4);
         assert_eq!(released, b"abc");
         assert!(error.unwrap().0.ends_with("ends after 3 of 6 octets"));
+    }
+
+    #[test]
+    fn a_digest_that_is_left_to_the_caller_is_judged_as_the_reader_would() {
+        let check = |content, promised| {
+            let (mut reader, check) = reader(content, promised, 6).leaving_digest();
+            let mut check = check.unwrap();
+            let mut octets = Vec::new();
+            reader.read_to_end(&mut octets).unwrap();
+            octets.chunks(4).for_each(|piece| check.update(piece));
+            check.finish().map_err(|error| error.to_string())
+        };
+        assert_eq!(check(b"abcdef", b"abcdef"), Ok(()));
+        let (_, error) = drain(reader(b"abcdeX", b"abcdef", 6), 4);
+        assert_eq!(check(b"abcdeX", b"abcdef"), Err(error.unwrap().0));
+    }
+
+    #[test]
+    fn there_is_no_check_to_leave_once_octets_were_read_or_when_none_is_made() {
+        let mut begun = reader(b"abcdeX", b"abcdef", 6);
+        begun.read_exact(&mut [0; 2]).unwrap();
+        let (begun, check) = begun.leaving_digest();
+        assert!(check.is_none());
+        let (_, error) = drain(begun, 4);
+        assert!(error.unwrap().0.contains("has digest"));
+        let (_, check) = reader(b"abcdef", b"abcdef", 6).trusting().leaving_digest();
+        assert!(check.is_none());
+    }
+
+    #[test]
+    fn a_reader_that_leaves_the_digest_still_checks_the_size() {
+        let (short, _) = reader(b"abc", b"abcdef", 6).leaving_digest();
+        let (released, error) = drain(short, 4);
+        assert_eq!(released, b"abc");
+        assert!(error.unwrap().0.ends_with("ends after 3 of 6 octets"));
+        let (long, _) = reader(b"abcdefg", b"abcdef", 6).leaving_digest();
+        let (_, error) = drain(long, 4);
+        assert!(error.unwrap().0.ends_with("is longer than 6 octets"));
     }
 }

@@ -20,7 +20,8 @@ use crate::error::{Error, Mismatch};
 pub(crate) struct Spool {
     file: BufWriter<NamedTempFile>,
     folder: PathBuf,
-    hasher: Hasher,
+    /// None once the digest has been left to the writer.
+    hasher: Option<Hasher>,
     written: u64,
     /// Octets that an earlier process wrote.
     found: u64,
@@ -35,7 +36,7 @@ impl Spool {
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER, temporary(folder)?),
             folder: folder.to_owned(),
-            hasher: Hasher::new(Algorithm::Sha256),
+            hasher: Some(Hasher::new(Algorithm::Sha256)),
             written: 0,
             found: 0,
             stays: false,
@@ -67,7 +68,7 @@ impl Spool {
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER, file),
             folder: folder.to_owned(),
-            hasher: Hasher::new(Algorithm::Sha256),
+            hasher: Some(Hasher::new(Algorithm::Sha256)),
             written: 0,
             found: 0,
             stays: true,
@@ -92,7 +93,7 @@ impl Spool {
         Some(Self {
             file: BufWriter::with_capacity(BUFFER, file),
             folder: folder.to_owned(),
-            hasher,
+            hasher: Some(hasher),
             written,
             found: written,
             stays: true,
@@ -108,6 +109,13 @@ impl Spool {
     /// Leaves nothing for a later process.
     pub(crate) fn discard(mut self) {
         self.file.get_mut().disable_cleanup(false);
+    }
+
+    /// Believes the digest it is told at the end; works only before the first octet.
+    pub(crate) fn leave_digest(&mut self) {
+        if self.written == 0 {
+            self.hasher = None;
+        }
     }
 
     pub(crate) fn append(&mut self, octets: &[u8]) -> Result<(), Error> {
@@ -127,12 +135,14 @@ impl Spool {
             // What filled a disk must not keep it full.
             self.file.get_mut().disable_cleanup(false);
         }
-        self.hasher.update(octets);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(octets);
+        }
         self.written += octets.len() as u64;
         outcome
     }
 
-    /// Checks size and digest, and makes the content last.
+    /// Checks the size, and the digest unless that was left to the writer, and makes the content last.
     pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<NamedTempFile, Error> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -155,26 +165,28 @@ impl Spool {
         })?;
         // From here on it is whole, or nothing to go on with.
         file.disable_cleanup(false);
-        let actual = match digest.algorithm() {
-            Algorithm::Sha256 => self.hasher.finish(),
-            // By the same handle: on Windows the lock keeps every other from reading.
-            algorithm => file
-                .as_file_mut()
-                .rewind()
-                .and_then(|()| hash(file.as_file_mut(), algorithm))
-                .map_err(Error::io("read", &self.folder))?,
-        };
-        if actual != *digest && self.found > 0 {
-            return Err(Error::DamagedLeftover {
-                what: blob_what(digest).into(),
-                place: self.folder.to_string_lossy().into(),
-            });
-        }
-        if actual != *digest {
-            return Err(mismatch(Mismatch::Digest {
-                expected: digest.clone(),
-                actual,
-            }));
+        if let Some(hasher) = self.hasher {
+            let actual = match digest.algorithm() {
+                Algorithm::Sha256 => hasher.finish(),
+                // By the same handle: on Windows the lock keeps every other from reading.
+                algorithm => file
+                    .as_file_mut()
+                    .rewind()
+                    .and_then(|()| hash(file.as_file_mut(), algorithm))
+                    .map_err(Error::io("read", &self.folder))?,
+            };
+            if actual != *digest && self.found > 0 {
+                return Err(Error::DamagedLeftover {
+                    what: blob_what(digest).into(),
+                    place: self.folder.to_string_lossy().into(),
+                });
+            }
+            if actual != *digest {
+                return Err(mismatch(Mismatch::Digest {
+                    expected: digest.clone(),
+                    actual,
+                }));
+            }
         }
         file.as_file_mut()
             .sync_all()
