@@ -9,7 +9,7 @@ use crate::console::Console;
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Reporter;
-use crate::transfer::{Transfer, blobs_in_flight};
+use crate::transfer::{Transfer, jobs_between};
 
 pub(crate) fn run(
     args: &CopyArgs,
@@ -25,9 +25,9 @@ pub(crate) fn run(
         platforms: args.transfer.platforms.platforms.clone(),
         referrers: attached(args.referrers),
         signatures: attached(args.signatures),
-        jobs: blobs_in_flight(
+        jobs: jobs_between(
             args.transfer.jobs,
-            [&transfer.source, &transfer.destination],
+            &[&transfer.source, &transfer.destination],
         ),
         progress: &progress,
     };

@@ -10,7 +10,7 @@ use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::keys;
 use crate::progress::Reporter;
-use crate::transfer::{Transfer, jobs};
+use crate::transfer::{Transfer, jobs_between};
 
 pub(crate) fn run(
     args: &DecryptArgs,
@@ -30,7 +30,10 @@ pub(crate) fn run(
             layers: args.layers.layers.clone(),
             include_nondistributable: args.layers.include_nondistributable,
         },
-        jobs: jobs(args.transfer.jobs),
+        jobs: jobs_between(
+            args.transfer.jobs,
+            &[&transfer.source, &transfer.destination],
+        ),
         progress: &progress,
     };
     if args.transfer.dry_run {

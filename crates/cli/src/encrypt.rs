@@ -14,7 +14,7 @@ use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keys;
 use crate::progress::Reporter;
-use crate::transfer::{Transfer, jobs};
+use crate::transfer::{Transfer, jobs_between};
 
 pub(crate) fn run(
     args: &EncryptArgs,
@@ -83,7 +83,10 @@ pub(crate) fn run(
             .duration_since(UNIX_EPOCH)
             .ok()
             .map(|age| age.as_secs()),
-        jobs: jobs(args.transfer.jobs),
+        jobs: jobs_between(
+            args.transfer.jobs,
+            &[&transfer.source, &transfer.destination],
+        ),
         progress: &progress,
     };
     if args.transfer.dry_run {

@@ -146,25 +146,25 @@ impl Transfer {
 }
 
 /// Returns how many layers are processed at the same time.
-pub(crate) fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
+fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
     asked.unwrap_or_else(|| {
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         processors.min(MAX_DEFAULT_JOBS)
     })
 }
 
-/// Returns how many blobs are moved at the same time: where a registry is far away, waiting takes longer than moving.
-pub(crate) fn blobs_in_flight(asked: Option<NonZeroUsize>, ends: [&ImageRef; 2]) -> NonZeroUsize {
+/// Returns how many layers are on their way at the same time: where a registry is far away, waiting takes longer than working.
+pub(crate) fn jobs_between(asked: Option<NonZeroUsize>, ends: &[&ImageRef]) -> NonZeroUsize {
     let is_far = ends.iter().any(|end| matches!(end, ImageRef::Registry(_)));
     match asked {
-        None if is_far => jobs(None).max(REMOTE_BLOBS),
+        None if is_far => jobs(None).max(REMOTE_JOBS),
         asked => jobs(asked),
     }
 }
 
 /// What containers' tools move at the same time, too.
-const REMOTE_BLOBS: NonZeroUsize = match NonZeroUsize::new(6) {
-    Some(blobs) => blobs,
+const REMOTE_JOBS: NonZeroUsize = match NonZeroUsize::new(6) {
+    Some(jobs) => jobs,
     None => NonZeroUsize::MIN,
 };
 
@@ -179,16 +179,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_blobs_are_in_flight_where_an_end_is_a_registry() {
+    fn more_layers_are_on_their_way_where_an_end_is_a_registry() {
         let (far, near): (ImageRef, ImageRef) = (
             "docker://registry.example/app:v1".parse().unwrap(),
             "oci:folder:v1".parse().unwrap(),
         );
-        assert_eq!(blobs_in_flight(None, [&near, &near]), jobs(None));
+        assert_eq!(jobs_between(None, &[&near, &near]), jobs(None));
         for ends in [[&far, &near], [&near, &far], [&far, &far]] {
-            assert!((6..=8).contains(&blobs_in_flight(None, ends).get()));
+            assert!((6..=8).contains(&jobs_between(None, &ends).get()));
             let one = NonZeroUsize::MIN;
-            assert_eq!(blobs_in_flight(Some(one), ends), one);
+            assert_eq!(jobs_between(Some(one), &ends), one);
         }
     }
 }

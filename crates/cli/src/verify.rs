@@ -10,7 +10,7 @@ use crate::keys;
 use crate::places::{parse, tell_routes, transport};
 use crate::progress::Reporter;
 use crate::report::{Purpose, inspection_json, inspection_text};
-use crate::transfer::jobs;
+use crate::transfer::jobs_between;
 
 pub(crate) fn run(
     args: &VerifyArgs,
@@ -31,7 +31,7 @@ pub(crate) fn run(
             .as_ref()
             .map(|(keyring, _)| keyring as Identities<'_>),
         platforms: args.source.platforms.platforms.clone(),
-        jobs: jobs(args.jobs),
+        jobs: jobs_between(args.jobs, &[&reference]),
         progress: &progress,
     };
     let inspection = interrupt.explain(verify.run(), &progress);

@@ -11,7 +11,7 @@ use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::tree::{Node, Tree, rendered};
-use crate::work::{Stop, in_parallel, pump};
+use crate::work::{Stop, in_parallel, pass, pump};
 
 /// Moves an image, sealed or not, without changing it.
 #[derive(Clone)]
@@ -238,7 +238,10 @@ fn write_rest(
     let written = writer.fill(|writer, offset| {
         let mut there = offset;
         let mut reader = source.blob_from(blob, offset)?;
-        pump(&mut reader, |piece| {
+        if reader.checks_digest() {
+            writer.leave_digest();
+        }
+        let take = |piece: &[u8]| {
             stop.check()?;
             writer
                 .write_all(piece)
@@ -250,7 +253,12 @@ fn write_rest(
                 told = there;
             }
             Ok(())
-        })
+        };
+        match source.is_local() {
+            true => pump(&mut reader, take),
+            // It is read ahead already, on the way.
+            false => pass(&mut reader, take),
+        }
     });
     if let Err(error) = written {
         if let ImageError::Registry(error) = &error {

@@ -115,6 +115,22 @@ pub(crate) fn pump(
     })
 }
 
+/// Reads everything on this thread and hands it to `take`, in order, piece by piece. Holds one piece.
+pub(crate) fn pass(
+    reader: &mut impl Read,
+    mut take: impl FnMut(&[u8]) -> Result<(), ImageError>,
+) -> Result<(), ImageError> {
+    let mut piece = vec![0; PIECE_LEN];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => take(piece.get(..read).unwrap_or_default())?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ImageError::from_read(error)),
+        }
+    }
+}
+
 /// Reads on to the end, where a reader says whether this is what was asked for; returns what it says if it is not.
 fn verdict(
     pieces: impl Iterator<Item = std::io::Result<Vec<u8>>>,

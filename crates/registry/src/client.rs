@@ -83,6 +83,20 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
+/// An upload's part of the memory for octets that are held until they have arrived.
+#[derive(Debug)]
+pub(crate) struct Holding(Arc<()>);
+
+impl Holding {
+    /// Returns the length of the next chunk: with many uploads at a time they are short, so that all of them together take
+    /// little more than two of full length, but not as short as some registries refuse.
+    pub(crate) fn chunk_size(&self, full: usize) -> usize {
+        // The client has one, too.
+        let uploads = Arc::strong_count(&self.0) - 1;
+        (full.saturating_mul(2) / uploads.max(1)).clamp(full.min(LEAST_SHARED_CHUNK), full)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     http_options: HttpOptions,
@@ -95,6 +109,8 @@ struct Inner {
     retry: RetryPolicy,
     manifest_limit: usize,
     chunk_size: usize,
+    /// Shared with every upload that holds octets until they have arrived.
+    holding: Arc<()>,
     journal: Option<Journal>,
     parallel_ranges: NonZeroUsize,
     /// Registries that take blobs in one piece only.
@@ -131,6 +147,7 @@ impl Client {
             retry: options.retry,
             manifest_limit: options.manifest_limit,
             chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
+            holding: Arc::default(),
             journal: options.journal.map(Journal::new),
             parallel_ranges: options.parallel_ranges.min(MAX_PARALLEL_RANGES),
             without_chunks: Mutex::default(),
@@ -599,6 +616,11 @@ impl Client {
         self.0.chunk_size
     }
 
+    /// Says that an upload holds octets, until it is dropped.
+    pub(crate) fn hold(&self) -> Holding {
+        Holding(Arc::clone(&self.0.holding))
+    }
+
     /// Returns the length up to which a blob that is known beforehand is held, to be sent in one request.
     pub(crate) fn held_size(&self) -> usize {
         self.0.chunk_size.min(MAX_HELD)
@@ -741,6 +763,8 @@ const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How often one request to a mirror is tried.
 const MIRROR_ATTEMPTS: u32 = 2;
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
+/// Length under which chunks are not shortened; what is stored at S3 comes in parts of at least 5 MiB.
+const LEAST_SHARED_CHUNK: usize = 5 * 1024 * 1024;
 const MAX_HELD: usize = 1024 * 1024;
 const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,

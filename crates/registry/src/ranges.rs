@@ -10,6 +10,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::Method;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use sealift_oci::{Descriptor, Digest, Reference};
+use tokio::task::JoinHandle;
 
 use crate::client::{Client, blob_what, endpoint};
 use crate::download::{Download, is_range};
@@ -66,6 +67,31 @@ impl Arrival {
     }
 }
 
+/// A part on its way. Given up when nobody waits for it any more.
+struct Fetch(JoinHandle<Result<Bytes, Error>>);
+
+impl Fetch {
+    async fn arrived(mut self) -> Result<Bytes, Error> {
+        // The threads are being stopped.
+        (&mut self.0).await.unwrap_or_else(|_| {
+            Err(Error::Network {
+                request: "download".into(),
+                attempts: 1,
+                failure: Failure::Transport(std::sync::Arc::new(std::io::Error::new(
+                    std::io::ErrorKind::BrokenPipe,
+                    "transfer was stopped",
+                ))),
+            })
+        })
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 #[derive(Clone)]
 struct Parts {
     client: Client,
@@ -86,8 +112,9 @@ impl Parts {
             .take_while(move |start| *start < size);
         let fetches = starts.map(move |start| {
             let parts = self.clone();
-            async move {
-                let range = start..start.saturating_add(PART).min(size);
+            let range = start..start.saturating_add(PART).min(size);
+            // A task of its own gets on also while the reader is busy with the parts before.
+            let fetch = Fetch(tokio::spawn(async move {
                 let octets = parts.fetch(range).await?;
                 octets.ok_or_else(|| {
                     Error::malformed(
@@ -95,7 +122,8 @@ impl Parts {
                         "the registry serves some parts of it, and others not",
                     )
                 })
-            }
+            }));
+            fetch.arrived()
         });
         stream::once(async { Ok(first) })
             .chain(stream::iter(fetches).buffered(parallel))

@@ -10,7 +10,7 @@ use sealift_oci::{Descriptor, Digest, Reference};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::Client;
+use crate::client::{Client, Holding};
 use crate::error::{Error, Mismatch};
 use crate::login::Access;
 use crate::manifest::RawManifest;
@@ -110,22 +110,12 @@ impl Remote {
         if offset > 0 && offset >= descriptor.size() {
             return Ok(Box::new(io::empty()));
         }
-        let mut download = self.runtime.block_on(async {
+        let arrival = self.runtime.block_on(async {
             Arrival::open(&self.client, &self.reference, descriptor, offset, givers).await
         })?;
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
-        // Ends when the blob does, when it fails, or when the reader is dropped.
-        self.runtime.spawn(async move {
-            loop {
-                let item = download.next().await;
-                let last = !matches!(item, Ok(Some(_)));
-                if sender.send(item).await.is_err() || last {
-                    return;
-                }
-            }
-        });
         Ok(Box::new(Incoming {
-            receiver,
+            runtime: self.runtime.clone(),
+            arrival,
             chunk: Bytes::new(),
             ended: false,
         }))
@@ -137,9 +127,9 @@ impl Remote {
         let (gone, ended) = std::sync::mpsc::channel();
         let failed = Failed::default();
         let is_streamed = upload.streams();
-        let chunk_size = match is_streamed {
-            true => STREAMED_PIECE.min(self.client.chunk_size()),
-            false => self.client.chunk_size(),
+        let chunks = match is_streamed {
+            true => Chunks::Streamed(STREAMED_PIECE.min(self.client.chunk_size())),
+            false => Chunks::Held(self.client.hold(), self.client.chunk_size()),
         };
         self.runtime
             .spawn(serve(upload, inbox, failed.clone(), gone));
@@ -149,8 +139,8 @@ impl Remote {
             permit: None,
             buffer: BytesMut::new(),
             offset,
-            chunk_size,
-            is_streamed,
+            chunk_size: chunks.len(),
+            chunks,
             failed,
             ended,
         })
@@ -230,9 +220,11 @@ impl Sink for Remote {
     }
 }
 
-/// The blocking end of a download.
+/// The blocking end of a download. Holds what the connection gave at once; while that is used, the connection reads on by
+/// itself, for as much again.
 struct Incoming {
-    receiver: mpsc::Receiver<Result<Option<Bytes>, Error>>,
+    runtime: Handle,
+    arrival: Arrival,
     chunk: Bytes,
     ended: bool,
 }
@@ -240,17 +232,12 @@ struct Incoming {
 impl Read for Incoming {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() && !self.ended {
-            match self.receiver.blocking_recv() {
-                Some(Ok(Some(chunk))) => self.chunk = chunk,
-                Some(Ok(None)) => self.ended = true,
-                Some(Err(error)) => return Err(error.into_io()),
-                // The runtime went away under us; that must not look like the end.
-                None => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::BrokenPipe,
-                        "transfer was stopped",
-                    ));
-                }
+            // Let go of before waiting, so that the connection can use its memory again.
+            self.chunk = Bytes::new();
+            match self.runtime.block_on(self.arrival.next()) {
+                Ok(Some(chunk)) => self.chunk = chunk,
+                Ok(None) => self.ended = true,
+                Err(error) => return Err(error.into_io()),
             }
         }
         let len = self.chunk.len().min(buf.len());
@@ -304,11 +291,28 @@ struct Outgoing {
     buffer: BytesMut,
     /// Octets of an earlier process.
     offset: u64,
+    /// Length of the chunk that is being filled.
     chunk_size: usize,
-    /// Whether what was written is not kept until it has arrived.
-    is_streamed: bool,
+    chunks: Chunks,
     failed: Failed,
     ended: std::sync::mpsc::Receiver<()>,
+}
+
+/// How what is written is handed on.
+enum Chunks {
+    /// As it comes, in pieces of this length; nobody keeps it until it has arrived.
+    Streamed(usize),
+    /// In requests of at most this length.
+    Held(Holding, usize),
+}
+
+impl Chunks {
+    fn len(&self) -> usize {
+        match self {
+            Self::Streamed(len) => *len,
+            Self::Held(holding, full) => holding.chunk_size(*full),
+        }
+    }
 }
 
 impl Outgoing {
@@ -370,6 +374,7 @@ impl Draft for Outgoing {
             octets = later;
             // A chunk goes out when more follows; the last one closes the upload, so that small blobs go in one request.
             if self.buffer.len() == self.chunk_size && !octets.is_empty() {
+                self.chunk_size = self.chunks.len();
                 // Long blobs come in full chunks, so the next buffer need not grow from nothing.
                 let next = BytesMut::with_capacity(self.chunk_size);
                 let chunk = std::mem::replace(&mut self.buffer, next).freeze();
@@ -395,7 +400,7 @@ impl Draft for Outgoing {
     }
 
     fn settle(&mut self) -> Result<(), Error> {
-        if !self.is_streamed {
+        if matches!(self.chunks, Chunks::Held(..)) {
             return Ok(());
         }
         let rest = std::mem::take(&mut self.buffer).freeze();
@@ -491,6 +496,4 @@ async fn leave(upload: &mut Upload, error: Option<&Error>) {
 
 /// Octets of a streamed blob that go from thread to thread at once.
 const STREAMED_PIECE: usize = 256 * 1024;
-/// Pieces of a blob that wait for their reader.
-const READ_AHEAD: usize = 2;
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);

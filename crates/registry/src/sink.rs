@@ -147,8 +147,13 @@ impl BlobWriter {
     /// For whoever hashes what is written anyway, as it comes. Works only before the first octet.
     #[must_use]
     pub fn leaving_digest(mut self) -> Self {
-        self.0.leave_digest();
+        self.leave_digest();
         self
+    }
+
+    /// The same, for a writer in its place.
+    pub fn leave_digest(&mut self) {
+        self.0.leave_digest();
     }
 
     /// Ends the attempt. After a [`Error::Mismatch`] nothing is kept of it: what was read is not the blob.

@@ -212,6 +212,11 @@ impl BlobReader {
         self
     }
 
+    /// Returns whether whoever reads everything knows that the digest is right.
+    pub fn checks_digest(&self) -> bool {
+        self.read == 0 && matches!(self.check, Check::Digest(_))
+    }
+
     /// Leaves the digest to the caller, who feeds the check with what this reader yields. The size is still checked here.
     ///
     /// There is no check where none is to be made any more, nor after the first octet, which only the reader has seen.

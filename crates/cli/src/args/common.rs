@@ -95,8 +95,8 @@ pub(crate) struct TransferArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// How many layers are processed at the same time [default: number of processors, at most 8; `copy`
-    /// moves at least 6 blobs from or to a registry]
+    /// How many layers are processed at the same time [default: number of processors, at most 8, and at
+    /// least 6 from or to a registry]
     #[arg(
         short,
         long,

@@ -269,7 +269,8 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) holders: HoldersIdentityArgs,
 
-    /// How many layers are read at the same time
+    /// How many layers are read at the same time [default: number of processors, at most 8, and at least
+    /// 6 from a registry]
     #[arg(
         short,
         long,

@@ -258,7 +258,8 @@ fn a_registry_without_chunks_gets_long_blobs_in_one_request() {
 
 #[test]
 fn parts_are_fetched_at_the_same_time_and_in_their_order() {
-    let long = 5 * 2 * 1024 * 1024 + 7;
+    // Longer than what is cut, because which part meets the fault depends on how fast they come.
+    let long = 5 * 2 * 1024 * 1024 + 3007;
     let octets = noise(1, long);
     let run = |faults: &[Fault], serving: Serving| {
         let registry = Registry::start(serving);

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use crate::lab::{descriptor, options, sink, source, told, transport, write};
 use crate::pull::with_password;
 use sealift_oci::{Digest, MediaType};
-use sealift_registry::{Credential, Error, RawManifest, Secret, Transport};
+use sealift_registry::{Begun, Credential, Error, RawManifest, Secret, Transport};
 use sealift_testkit::noise;
 use sealift_testkit::registry::{
     Auth, Bearer, Chunks, Effect, Entry, Fault, Operation, Options as Serving, Registry,
@@ -328,6 +328,49 @@ fn a_login_that_dies_again_and_again_during_one_upload_is_renewed_each_time() {
     assert_eq!(refusals, 1 + (chunks + 2 - 1) / 5);
     assert_eq!(registry.count(Operation::Token), refusals);
     assert_eq!(registry.open_uploads(), 0);
+}
+
+#[test]
+fn chunks_are_shorter_where_many_uploads_hold_theirs() {
+    const MIB: u64 = 1 << 20;
+    let registry = Registry::start(Serving::default());
+    let mut options = options();
+    options.chunk_size = 9 << 20;
+    let transport = Transport::new(options).unwrap();
+    let sink = sink(&transport, &reference(&registry));
+    let octets = noise(1, 9 << 20 | 1);
+    let mut others = Vec::new();
+    for expected in [9, 9, 6, 5, 5] {
+        registry.clear_log();
+        write(&*sink, &octets).unwrap();
+        let log = registry.log();
+        let chunks = log
+            .iter()
+            .filter(|entry| entry.operation == Operation::PatchUpload);
+        let first = chunks.map(|entry| entry.received).next();
+        assert_eq!(first, Some(expected * MIB), "{} others", others.len());
+        others.push(sink.blob(None).unwrap());
+    }
+    // Those that are streamed hold nothing.
+    others.clear();
+    let blob = descriptor(&octets);
+    for _ in 0..4 {
+        others.push(
+            match sink.begin(&descriptor(&noise(2, 10 << 20)), None).unwrap() {
+                Begun::Missing(writer) => writer,
+                Begun::Present => panic!("it is there"),
+            },
+        );
+    }
+    assert!(matches!(sink.begin(&blob, None).unwrap(), Begun::Present));
+    registry.clear_log();
+    let octets = noise(3, 9 << 20 | 1);
+    write(&*sink, &octets).unwrap();
+    let log = registry.log();
+    let first = log
+        .iter()
+        .find(|entry| entry.operation == Operation::PatchUpload);
+    assert_eq!(first.map(|entry| entry.received), Some(9 * MIB));
 }
 
 /// Opens a session as somebody else.
