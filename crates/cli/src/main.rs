@@ -10,6 +10,7 @@ mod copy;
 mod decrypt;
 mod delete;
 mod deliver;
+mod doctor;
 mod encrypt;
 mod exit;
 mod files;
@@ -18,6 +19,7 @@ mod interrupt;
 mod keygen;
 mod keyholders;
 mod keys;
+mod machine;
 mod places;
 #[cfg(feature = "server")]
 mod policy;
@@ -63,6 +65,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Keygen(args) => return keygen::run(args, console),
         Command::Completion(args) => return completion::run(args, console),
         Command::Version => return version::run(console),
+        Command::Doctor(args) => return doctor::run(args, console),
         Command::Tags(args) => return tags::run(args, console),
         Command::Delete(args) => return delete::run(args, console),
         Command::Encrypt(_)

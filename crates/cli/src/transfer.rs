@@ -11,6 +11,7 @@ use crate::console::{Console, Form};
 use crate::deliver::Delivery;
 use crate::exit::{Code, Failure};
 use crate::interrupt::{Interrupt, Watched};
+use crate::machine::Machine;
 use crate::places::{parse, tell_routes, transport};
 use crate::report::{plan_json, plan_text};
 use crate::text::human;
@@ -145,34 +146,11 @@ impl Transfer {
     }
 }
 
-/// Returns how many layers are processed at the same time.
-fn jobs(asked: Option<NonZeroUsize>) -> NonZeroUsize {
-    asked.unwrap_or_else(|| {
-        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        processors.min(MAX_DEFAULT_JOBS)
-    })
-}
-
-/// Returns how many layers are on their way at the same time: where a registry is far away, waiting takes longer than working.
+/// Returns how many layers are on their way at the same time.
 pub(crate) fn jobs_between(asked: Option<NonZeroUsize>, ends: &[&ImageRef]) -> NonZeroUsize {
     let is_far = ends.iter().any(|end| matches!(end, ImageRef::Registry(_)));
-    match asked {
-        None if is_far => jobs(None).max(REMOTE_JOBS),
-        asked => jobs(asked),
-    }
+    asked.unwrap_or_else(|| Machine::here().jobs(is_far))
 }
-
-/// What containers' tools move at the same time, too.
-const REMOTE_JOBS: NonZeroUsize = match NonZeroUsize::new(6) {
-    Some(jobs) => jobs,
-    None => NonZeroUsize::MIN,
-};
-
-/// More layers at once only help where the registry is far away; then `--jobs` says so.
-const MAX_DEFAULT_JOBS: NonZeroUsize = match NonZeroUsize::new(8) {
-    Some(jobs) => jobs,
-    None => NonZeroUsize::MIN,
-};
 
 #[cfg(test)]
 mod tests {
@@ -184,9 +162,10 @@ mod tests {
             "docker://registry.example/app:v1".parse().unwrap(),
             "oci:folder:v1".parse().unwrap(),
         );
-        assert_eq!(jobs_between(None, &[&near, &near]), jobs(None));
+        let machine = Machine::here();
+        assert_eq!(jobs_between(None, &[&near, &near]), machine.jobs(false));
         for ends in [[&far, &near], [&near, &far], [&far, &far]] {
-            assert!((6..=8).contains(&jobs_between(None, &ends).get()));
+            assert_eq!(jobs_between(None, &ends), machine.jobs(true));
             let one = NonZeroUsize::MIN;
             assert_eq!(jobs_between(Some(one), &ends), one);
         }

@@ -84,6 +84,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     Posture(PostureArgs),
     Audit(AuditArgs),
+    Doctor(DoctorArgs),
     Completion(CompletionArgs),
     /// Prints the version.
     Version,
@@ -326,6 +327,29 @@ Examples:
   sealift keygen --type aes256 -o customer
 
 Next: `sealift encrypt SRC DST -r mykey.pub.pem`; keep mykey.pem where images are opened.";
+
+/// Measures what this machine can do.
+///
+/// Takes two seconds and one processor. Shows how fast each stage of a job is on its own, with the code that does it in
+/// earnest, what that allows for whole jobs, and which stage they are up to. How many layers `sealift` works on at the same
+/// time follows from the number of processors alone, and is shown too.
+#[derive(Args, Debug)]
+#[command(after_help = DOCTOR_EXAMPLES, after_long_help = DOCTOR_EXAMPLES)]
+pub(crate) struct DoctorArgs {
+    /// Measure speed
+    #[arg(long, required = true)]
+    pub(crate) bench: bool,
+
+    /// Where files are written and read: a folder on the disk in question [default: that for temporary
+    /// files]
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir(), hide_default_value = true)]
+    pub(crate) folder: PathBuf,
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  sealift doctor --bench
+  sealift doctor --bench --folder /var/lib/containerd --json";
 
 /// Writes the completion script of a shell to standard output.
 ///

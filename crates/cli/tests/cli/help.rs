@@ -15,6 +15,7 @@ fn help_is_what_it_was() {
         "tags",
         "delete",
         "keygen",
+        "doctor",
         "completion",
         "version",
         "holder",

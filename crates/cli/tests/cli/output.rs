@@ -352,3 +352,59 @@ fn a_reader_that_goes_away_is_no_failure() {
         (Some(0), String::new())
     );
 }
+
+#[test]
+fn the_doctor_tells_every_stage_and_what_it_allows() {
+    let lab = lab_with_sealed().0;
+    let run = lab.sealift(&["doctor", "--bench", "--folder", ".", "--json"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let told: Value = serde_json::from_str(&run.stdout).unwrap();
+    let processors = told["machine"]["processors"].as_u64().unwrap();
+    assert_eq!(told["jobs"]["local"], json!(processors.min(8)));
+    assert_eq!(told["jobs"]["registry"], json!(processors.clamp(6, 8)));
+    let stages = told["stagesGibPerSecond"].as_object().unwrap();
+    assert_eq!(stages.len(), 6);
+    for (stage, rate) in stages {
+        assert!(rate.as_f64().unwrap() > 0.0, "{stage}: {rate}");
+    }
+    for job in [
+        "encrypt",
+        "encryptNoVerifySource",
+        "encryptOcicrypt",
+        "decrypt",
+    ] {
+        for layers in ["oneLayer", "manyLayers"] {
+            let limit = &told["limits"][job][layers];
+            let by = limit["boundBy"].as_str().unwrap();
+            assert!(
+                by == "processors" || stages.contains_key(by),
+                "{job}: {limit}"
+            );
+            let fastest = stages
+                .values()
+                .filter_map(Value::as_f64)
+                .fold(0.0, f64::max);
+            let rate = limit["gibPerSecond"].as_f64().unwrap();
+            // No job has a single stage.
+            assert!(
+                rate > 0.0 && rate < fastest * processors as f64,
+                "{job}: {limit}"
+            );
+        }
+    }
+    let text = lab.sealift(&["doctor", "--bench"]);
+    for line in [
+        "SHA-256",
+        "encrypt --cipher ocicrypt",
+        "layers at the same time",
+    ] {
+        assert!(text.stdout.contains(line), "{}", text.stdout);
+    }
+    let nowhere = lab.sealift(&["doctor", "--bench", "--folder", "nowhere"]);
+    assert_eq!(nowhere.code, 1);
+    assert!(
+        nowhere.stderr.contains("cannot measure files in `nowhere`"),
+        "{}",
+        nowhere.stderr
+    );
+}

@@ -1,0 +1,102 @@
+//! `sealift doctor --bench`
+
+mod limit;
+mod stages;
+
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::limit::{Costs, Job, Limit, Stage};
+use crate::args::DoctorArgs;
+use crate::console::{Console, Form};
+use crate::exit::Failure;
+use crate::machine::Machine;
+use crate::report::SCHEMA_VERSION;
+
+pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
+    let machine = Machine::here();
+    console.detail(&format!("measuring in `{}`", args.folder.display()));
+    let costs = stages::measure(&args.folder, TIME)?;
+    match console.form {
+        Form::Json => console.result_json(&as_json(machine, &costs)),
+        Form::Text => console.result(as_text(machine, &costs).as_bytes()),
+    }
+}
+
+/// How long each stage is measured.
+const TIME: Duration = Duration::from_millis(300);
+
+fn as_json(machine: Machine, costs: &Costs) -> serde_json::Value {
+    let stages: serde_json::Map<_, _> = Stage::ALL
+        .iter()
+        .map(|stage| (stage.key().to_owned(), json!(rate(costs.of(*stage)))))
+        .collect();
+    let jobs: serde_json::Map<_, _> = Job::ALL
+        .iter()
+        .map(|job| {
+            let limits = [false, true].map(|many| job.limit(costs, machine.processors, many));
+            let value = |limit: &Limit| {
+                json!({
+                    "gibPerSecond": rate(limit.seconds),
+                    "boundBy": limit.stage.map_or("processors", Stage::key),
+                })
+            };
+            let [one, many] = &limits;
+            let value = json!({"oneLayer": value(one), "manyLayers": value(many)});
+            (job.key().to_owned(), value)
+        })
+        .collect();
+    json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "machine": {"processors": machine.processors, "architecture": std::env::consts::ARCH},
+        "jobs": {"local": machine.jobs(false), "registry": machine.jobs(true)},
+        "stagesGibPerSecond": stages,
+        "limits": jobs,
+    })
+}
+
+fn as_text(machine: Machine, costs: &Costs) -> String {
+    let mut text = String::new();
+    let processors = machine.processors;
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "{processors} {} ({}); layers at the same time: {}, with a registry {} (change with --jobs)",
+        if processors == NonZeroUsize::MIN {
+            "processor"
+        } else {
+            "processors"
+        },
+        std::env::consts::ARCH,
+        machine.jobs(false),
+        machine.jobs(true),
+    );
+    let _ = writeln!(text, "\nSTAGE, one thread                GiB/s");
+    for stage in Stage::ALL {
+        let _ = writeln!(text, "{:<32} {:>5.2}", stage.name(), rate(costs.of(stage)));
+    }
+    let _ = writeln!(
+        text,
+        "\nAT MOST                          one layer                        many layers"
+    );
+    for job in Job::ALL {
+        let _ = write!(text, "{:<32}", job.name());
+        for many in [false, true] {
+            let limit = job.limit(costs, processors, many);
+            let by = limit.stage.map_or("all processors", Stage::name);
+            let cell = format!("{:>5.2} ({by})", rate(limit.seconds));
+            let _ = write!(text, " {cell:<32}");
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+/// GiB per second for seconds per GiB.
+fn rate(seconds: f64) -> f64 {
+    (100.0 / seconds).round() / 100.0
+}
