@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use indexmap::IndexMap;
@@ -6,10 +7,12 @@ use sealift_layer::{Original, OriginalKey, OriginalKind, Plan, SealError, Sealer
 use sealift_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
 use sealift_registry::{BlobWriter, RawManifest, Sink, Source};
 
+use crate::crew::{Crew, Lane, Lanes};
 use crate::error::ImageError;
 use crate::progress::{Action, Event, Progress};
+use crate::pump::{SourceDigest, pump_checked};
+use crate::ring::{Piece, Ring};
 use crate::seal::SourceCheck;
-use crate::work::{PIECE_LEN, Stop, pump};
 
 /// A sealed layer at the destination.
 #[derive(Debug)]
@@ -43,7 +46,8 @@ impl SealedBlob {
 
 /// Seals one layer on its way from the source to the sink.
 ///
-/// The blob is committed only after all of the source has been read and its digest checked.
+/// Both digests are computed beside it, on lanes. The blob is committed only after all of the source has been read and
+/// its digest compared.
 pub(crate) fn seal_blob(
     plan: Plan,
     layer: &Descriptor,
@@ -51,7 +55,7 @@ pub(crate) fn seal_blob(
     sink: &dyn Sink,
     check: SourceCheck,
     progress: &dyn Progress,
-    stop: &Stop,
+    crew: &Crew,
 ) -> Result<SealedBlob, ImageError> {
     let digest = layer.digest();
     let refused = |source: SealError| ImageError::Seal {
@@ -67,10 +71,13 @@ pub(crate) fn seal_blob(
     if check == SourceCheck::Trust {
         reader = reader.trusting();
     }
+    let (mut reader, check) = reader.leaving_digest();
+    let lanes = Lanes::of(crew);
+    let source_digest = SourceDigest::new(&lanes, check);
     let mut sealer = Sealer::new(plan, &SystemRandom::new()).map_err(refused)?;
-    let mut out = Output::new(sink.blob(None)?);
-    pump(&mut reader, |piece| {
-        stop.check()?;
+    let mut out = Output::new(sink.blob(None)?, &lanes);
+    pump_checked(&lanes, &mut reader, &source_digest, |piece| {
+        crew.stop().check()?;
         sealer.update(piece, &mut out.buffer).map_err(refused)?;
         progress.event(Event::Advanced {
             digest,
@@ -110,40 +117,50 @@ pub(crate) fn sealed_annotations_len(layer: &Descriptor, plan: Plan) -> Result<u
     Ok(members + MediaType::SEALED_SUFFIX.len())
 }
 
-/// Hashes and counts what is written to a blob.
-pub(crate) struct Output {
+/// Counts what is written to a blob, and has it hashed.
+pub(crate) struct Output<'l> {
     pub(crate) buffer: Vec<u8>,
+    ring: Arc<Ring>,
     writer: BlobWriter,
-    hasher: Hasher,
+    digest: Lane<'l, Hasher>,
     size: u64,
+    lanes: &'l Lanes<'l>,
 }
 
-impl Output {
-    pub(crate) fn new(writer: BlobWriter) -> Self {
+impl<'l> Output<'l> {
+    pub(crate) fn new(writer: BlobWriter, lanes: &'l Lanes<'l>) -> Self {
+        let ring = Ring::new();
         Self {
-            buffer: Vec::with_capacity(2 * PIECE_LEN),
-            writer,
-            hasher: Hasher::new(Algorithm::Sha256),
+            buffer: ring.try_take().unwrap_or_default(),
+            ring,
+            writer: writer.leaving_digest(),
+            digest: lanes.begin(Hasher::new(Algorithm::Sha256)),
             size: 0,
+            lanes,
         }
     }
 
-    /// Writes what is in the buffer and empties it.
+    /// Writes what is in the buffer and replaces it by an empty one.
     pub(crate) fn flush(&mut self) -> Result<(), ImageError> {
-        self.hasher.update(&self.buffer);
+        let piece = Piece::new(std::mem::take(&mut self.buffer), &self.ring);
+        self.digest.push(&piece);
+        self.size += piece.octets().len() as u64;
         self.writer
-            .write_all(&self.buffer)
+            .write_all(piece.octets())
             .map_err(|error| ImageError::from_io("write a blob", error))?;
-        self.size += self.buffer.len() as u64;
-        self.buffer.clear();
+        drop(piece);
+        self.buffer = self.ring.next(self.lanes);
         Ok(())
     }
 
     /// Writes the rest and makes the blob visible.
     pub(crate) fn commit(mut self) -> Result<(Digest, u64), ImageError> {
         self.flush()?;
-        let digest = self.hasher.finish();
+        let digest = self.digest.finish()?.finish();
         self.writer.commit(&digest, self.size)?;
         Ok((digest, self.size))
     }
 }
+
+/// Digests that are computed beside a layer: the source's and the sealed blob's.
+pub(crate) const LANES: usize = 2;

@@ -7,11 +7,13 @@ use sealift_oci::{Descriptor, Digest, Index, Platform};
 use sealift_registry::{Begun, BlobWriter, RawManifest, Sink, Source};
 
 use crate::attached::{Attached, Attachments};
+use crate::crew::Stop;
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
+use crate::pump::{pass, pump};
 use crate::tree::{Node, Tree, rendered};
-use crate::work::{Stop, in_parallel, pass, pump};
+use crate::work::in_parallel;
 
 /// Moves an image, sealed or not, without changing it.
 #[derive(Clone)]
@@ -80,16 +82,18 @@ impl Copy<'_> {
             .collect();
         let moved = in_parallel(
             self.jobs,
+            // A reader that checks what it reads has no lane.
+            0,
             &blobs,
             |(blob, _)| blob.size(),
-            |(blob, _), stop| {
+            |(blob, _), crew| {
                 copy_blob(
                     self.source,
                     self.sink,
                     blob,
                     Action::Copy,
                     self.progress,
-                    stop,
+                    crew.stop(),
                 )
             },
         )?;

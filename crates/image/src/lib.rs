@@ -7,12 +7,15 @@
 mod attached;
 mod blob;
 mod copy;
+mod crew;
 mod error;
 mod inspect;
 mod open;
 mod opening;
 mod outcome;
 mod progress;
+mod pump;
+mod ring;
 mod seal;
 mod selection;
 mod tree;

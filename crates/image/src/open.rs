@@ -8,13 +8,14 @@ use sealift_oci::{Descriptor, Digest, Document, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
+use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::opening::{Identities, OpenedLayer, open_layer, prepare};
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
-use crate::work::{Stop, in_parallel};
+use crate::work::in_parallel;
 
 /// Opens the sealed layers of an image.
 pub struct Open<'a> {
@@ -66,9 +67,10 @@ impl Open<'_> {
         prepare(self.identities, opened.map(|(layer, _)| *layer));
         let done = in_parallel(
             self.jobs,
+            0,
             &jobs,
             |(layer, _)| layer.size(),
-            |(layer, action), stop| self.layer(layer, *action, stop),
+            |(layer, action), crew| self.layer(layer, *action, crew),
         )?;
         let mut opened = HashMap::new();
         let mut bytes = 0;
@@ -146,10 +148,17 @@ impl Open<'_> {
         &self,
         layer: &Descriptor,
         action: Action,
-        stop: &Stop,
+        crew: &Crew,
     ) -> Result<Option<OpenedLayer>, ImageError> {
         if action != Action::Open {
-            copy_blob(self.source, self.sink, layer, action, self.progress, stop)?;
+            copy_blob(
+                self.source,
+                self.sink,
+                layer,
+                action,
+                self.progress,
+                crew.stop(),
+            )?;
             return Ok(None);
         }
         let digest = layer.digest();
@@ -165,7 +174,7 @@ impl Open<'_> {
                 self.source,
                 self.identities,
                 self.progress,
-                stop,
+                crew,
                 &mut |plain| {
                     writer
                         .write_all(plain)

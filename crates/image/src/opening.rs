@@ -9,10 +9,12 @@ use sealift_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
 use sealift_registry::Source;
 use tempfile::SpooledTempFile;
 
+use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::progress::{Event, Progress};
+use crate::pump::pump;
+use crate::ring::PIECE_LEN;
 use crate::wanted::of_layers;
-use crate::work::{PIECE_LEN, Stop, pump};
 
 /// Whoever may open layers, from several threads.
 pub type Identities<'a> = &'a (dyn SecretSource + Sync);
@@ -45,7 +47,7 @@ pub(crate) fn open_layer(
     source: &dyn Source,
     identities: Identities<'_>,
     progress: &dyn Progress,
-    stop: &Stop,
+    crew: &Crew,
     consume: &mut dyn FnMut(&[u8]) -> Result<(), ImageError>,
 ) -> Result<OpenedLayer, ImageError> {
     let digest = layer.digest();
@@ -68,7 +70,7 @@ pub(crate) fn open_layer(
     let mut plain = Plain::new(consume);
     let mut state = State::Unknown(Intake::default());
     pump(&mut source.blob(layer)?, |piece| {
-        stop.check()?;
+        crew.stop().check()?;
         progress.event(Event::Advanced {
             digest,
             bytes: piece.len() as u64,

@@ -10,14 +10,15 @@ use sealift_oci::{
 };
 use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::blob::{SealedBlob, seal_blob, sealed_annotations_len};
+use crate::blob::{LANES, SealedBlob, seal_blob, sealed_annotations_len};
 use crate::copy::{copy_blob, entry_of, put_small, restarting, without};
+use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
-use crate::work::{Stop, in_parallel};
+use crate::work::in_parallel;
 
 /// Seals the layers of an image.
 pub struct Seal<'a> {
@@ -113,9 +114,10 @@ impl Seal<'_> {
         let jobs = self.jobs_of(&images)?;
         let sealed = in_parallel(
             self.jobs,
+            LANES,
             &jobs,
             |job| job.layer.size(),
-            |job, stop| self.layer(job, stop),
+            |job, crew| self.layer(job, crew),
         )?;
         let mut bytes = 0;
         let mut blobs = HashMap::new();
@@ -304,7 +306,7 @@ impl Seal<'_> {
         Ok(jobs.into_values().collect())
     }
 
-    fn layer(&self, job: &Job<'_>, stop: &Stop) -> Result<Option<SealedBlob>, ImageError> {
+    fn layer(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<SealedBlob>, ImageError> {
         if job.action != Action::Seal {
             copy_blob(
                 self.source,
@@ -312,7 +314,7 @@ impl Seal<'_> {
                 job.layer,
                 job.action,
                 self.progress,
-                stop,
+                crew.stop(),
             )?;
             return Ok(None);
         }
@@ -326,7 +328,7 @@ impl Seal<'_> {
                 self.sink,
                 self.source_check,
                 self.progress,
-                stop,
+                crew,
             )
         })
         .map(Some)

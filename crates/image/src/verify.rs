@@ -6,12 +6,14 @@ use sealift_oci::{Compression, Config, Descriptor, DiffId, Digest, Hasher, Media
 use sealift_registry::Source;
 
 use crate::copy::restarting;
+use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
 use crate::opening::{Identities, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
+use crate::pump::pump;
 use crate::tree::Tree;
-use crate::work::{Stop, in_parallel, pump};
+use crate::work::in_parallel;
 
 /// Checks everything that can be checked of an image, without writing anything.
 pub struct Verify<'a> {
@@ -82,9 +84,10 @@ impl Verify<'_> {
         }
         let verdicts = in_parallel(
             self.jobs,
+            0,
             &jobs,
             |job| job.layer.size(),
-            |job, stop| self.layer(job, stop),
+            |job, crew| self.layer(job, crew),
         )?;
         let mut manifests = images
             .iter()
@@ -107,7 +110,7 @@ impl Verify<'_> {
         })
     }
 
-    fn layer(&self, job: &Job<'_>, stop: &Stop) -> Result<Option<bool>, ImageError> {
+    fn layer(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<bool>, ImageError> {
         let layer = job.layer;
         let digest = layer.digest();
         self.progress.event(Event::Started {
@@ -115,12 +118,12 @@ impl Verify<'_> {
             size: layer.size(),
             action: Action::Verify,
         });
-        let verdict = restarting(|| self.check(job, stop))?;
+        let verdict = restarting(|| self.check(job, crew))?;
         self.progress.event(Event::Finished { digest });
         Ok(verdict)
     }
 
-    fn check(&self, job: &Job<'_>, stop: &Stop) -> Result<Option<bool>, ImageError> {
+    fn check(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<bool>, ImageError> {
         let layer = job.layer;
         let digest = layer.digest();
         let sealed = layer.media_type().is_sealed();
@@ -136,7 +139,7 @@ impl Verify<'_> {
                     self.source,
                     identities,
                     self.progress,
-                    stop,
+                    crew,
                     &mut |octets| tar.update(octets, digest),
                 )?;
                 tar.finish(digest)?;
@@ -145,7 +148,7 @@ impl Verify<'_> {
             _ => {
                 let mut tar = TarHash::new(layer.media_type(), job.diff_id.filter(|_| !sealed))?;
                 pump(&mut self.source.blob(layer)?, |piece| {
-                    stop.check()?;
+                    crew.stop().check()?;
                     self.progress.event(Event::Advanced {
                         digest,
                         bytes: piece.len() as u64,
