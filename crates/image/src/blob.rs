@@ -1,17 +1,16 @@
 use std::io::Write;
-use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use indexmap::IndexMap;
 use sealift_layer::{Original, OriginalKey, OriginalKind, Plan, SealError, Sealer};
-use sealift_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
-use sealift_registry::{BlobWriter, RawManifest, Sink, Source};
+use sealift_oci::{Descriptor, Digest, MediaType};
+use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::crew::{Crew, Lane, Lanes};
+use crate::crew::{Crew, Lanes};
 use crate::error::ImageError;
+use crate::output::Output;
 use crate::progress::{Action, Event, Progress};
 use crate::pump::{SourceDigest, pump_checked};
-use crate::ring::{Piece, Ring};
 use crate::seal::SourceCheck;
 
 /// A sealed layer at the destination.
@@ -75,18 +74,27 @@ pub(crate) fn seal_blob(
     let lanes = Lanes::of(crew);
     let source_digest = SourceDigest::new(&lanes, check);
     let mut sealer = Sealer::new(plan, &SystemRandom::new()).map_err(refused)?;
-    let mut out = Output::new(sink.blob(None)?, &lanes);
+    let mut writer = sink.blob(None)?.leaving_digest();
+    let mut write = |octets: &[u8]| {
+        writer
+            .write_all(octets)
+            .map_err(|error| ImageError::from_io("write a blob", error))
+    };
+    let mut out = Output::new(&lanes);
     pump_checked(&lanes, &mut reader, &source_digest, |piece| {
         crew.stop().check()?;
-        sealer.update(piece, &mut out.buffer).map_err(refused)?;
+        let octets = piece.octets();
+        sealer.update(octets, &mut out.buffer).map_err(refused)?;
         progress.event(Event::Advanced {
             digest,
-            bytes: piece.len() as u64,
+            bytes: octets.len() as u64,
         });
-        out.flush()
+        out.flush(&mut write)
     })?;
     let finished = sealer.finish(&mut out.buffer).map_err(refused)?;
-    let (ciphertext, size) = out.commit()?;
+    out.flush(&mut write)?;
+    let (ciphertext, size) = out.finish()?;
+    writer.commit(&ciphertext, size)?;
     let sealed = finished.describe(&ciphertext).map_err(refused)?;
     progress.event(Event::Finished { digest });
     Ok(SealedBlob {
@@ -115,51 +123,6 @@ pub(crate) fn sealed_annotations_len(layer: &Descriptor, plan: Plan) -> Result<u
         .map(|(key, value)| key.len() + value.len() + 6)
         .sum();
     Ok(members + MediaType::SEALED_SUFFIX.len())
-}
-
-/// Counts what is written to a blob, and has it hashed.
-pub(crate) struct Output<'l> {
-    pub(crate) buffer: Vec<u8>,
-    ring: Arc<Ring>,
-    writer: BlobWriter,
-    digest: Lane<'l, Hasher>,
-    size: u64,
-    lanes: &'l Lanes<'l>,
-}
-
-impl<'l> Output<'l> {
-    pub(crate) fn new(writer: BlobWriter, lanes: &'l Lanes<'l>) -> Self {
-        let ring = Ring::new();
-        Self {
-            buffer: ring.try_take().unwrap_or_default(),
-            ring,
-            writer: writer.leaving_digest(),
-            digest: lanes.begin(Hasher::new(Algorithm::Sha256)),
-            size: 0,
-            lanes,
-        }
-    }
-
-    /// Writes what is in the buffer and replaces it by an empty one.
-    pub(crate) fn flush(&mut self) -> Result<(), ImageError> {
-        let piece = Piece::new(std::mem::take(&mut self.buffer), &self.ring);
-        self.digest.push(&piece);
-        self.size += piece.octets().len() as u64;
-        self.writer
-            .write_all(piece.octets())
-            .map_err(|error| ImageError::from_io("write a blob", error))?;
-        drop(piece);
-        self.buffer = self.ring.next(self.lanes);
-        Ok(())
-    }
-
-    /// Writes the rest and makes the blob visible.
-    pub(crate) fn commit(mut self) -> Result<(Digest, u64), ImageError> {
-        self.flush()?;
-        let digest = self.digest.finish()?.finish();
-        self.writer.commit(&digest, self.size)?;
-        Ok((digest, self.size))
-    }
 }
 
 /// Digests that are computed beside a layer: the source's and the sealed blob's.

@@ -13,6 +13,7 @@ mod inspect;
 mod open;
 mod opening;
 mod outcome;
+mod output;
 mod progress;
 mod pump;
 mod ring;

@@ -10,7 +10,7 @@ use sealift_registry::{RawManifest, Sink, Source};
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
-use crate::opening::{Identities, OpenedLayer, open_layer, prepare};
+use crate::opening::{Identities, LANES, OpenedLayer, SealedDigest, open_layer, prepare};
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
@@ -67,7 +67,7 @@ impl Open<'_> {
         prepare(self.identities, opened.map(|(layer, _)| *layer));
         let done = in_parallel(
             self.jobs,
-            0,
+            LANES,
             &jobs,
             |(layer, _)| layer.size(),
             |(layer, action), crew| self.layer(layer, *action, crew),
@@ -168,10 +168,11 @@ impl Open<'_> {
             action,
         });
         let opened = restarting(|| {
-            let mut writer = self.sink.blob(None)?;
+            let mut writer = self.sink.blob(None)?.leaving_digest();
             let opened = open_layer(
                 layer,
                 self.source,
+                SealedDigest::CompareWhereNeeded,
                 self.identities,
                 self.progress,
                 crew,

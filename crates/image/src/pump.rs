@@ -17,14 +17,15 @@ use crate::ring::{PIECE_LEN, Piece, RING, Ring};
 /// For readers that check what they read; see [`pump_checked`].
 pub(crate) fn pump(
     reader: &mut (impl Read + Send),
-    consume: impl FnMut(&[u8]) -> Result<(), ImageError>,
+    mut consume: impl FnMut(&[u8]) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
     let lanes = Lanes::alone();
-    pump_checked(&lanes, reader, &SourceDigest::new(&lanes, None), consume)
+    let digest = SourceDigest::new(&lanes, None);
+    pump_checked(&lanes, reader, &digest, |piece| consume(piece.octets()))
 }
 
 /// Reads everything on a thread of its own and hands it to `consume`, in order, piece by piece; `digest` is fed on a lane
-/// and has been compared when this returns `Ok`.
+/// and has been compared when this returns `Ok`, unless it was waived.
 ///
 /// Memory is bounded by [`RING`] pieces of [`PIECE_LEN`] octets, whatever the length of the input.
 ///
@@ -34,7 +35,7 @@ pub(crate) fn pump_checked(
     lanes: &Lanes<'_>,
     reader: &mut (impl Read + Send),
     digest: &SourceDigest<'_>,
-    mut consume: impl FnMut(&[u8]) -> Result<(), ImageError>,
+    mut consume: impl FnMut(&Arc<Piece>) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
     // The consumer's ends belong to the closure: whichever way it is left, they close and the reader wakes up.
     thread::scope(move |scope| {
@@ -63,7 +64,7 @@ pub(crate) fn pump_checked(
         };
         while let Some(piece) = pieces.next() {
             let piece = piece.map_err(ImageError::from_read)?;
-            match consume(piece.octets()) {
+            match consume(&piece) {
                 Ok(()) => {}
                 Err(error) if error.kind() == Kind::Integrity => {
                     drop(piece);
@@ -152,6 +153,11 @@ impl<'l> SourceDigest<'l> {
         if let Some(lane) = &*self.lane.borrow() {
             lane.push(piece);
         }
+    }
+
+    /// Leaves it out from now on: what is made of the octets proves them in another way.
+    pub(crate) fn waive(&self) {
+        self.lane.take();
     }
 
     fn compare(&self) -> Result<(), ImageError> {

@@ -9,7 +9,7 @@ use crate::copy::restarting;
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
-use crate::opening::{Identities, open_layer, prepare};
+use crate::opening::{Identities, LANES, SealedDigest, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::pump;
 use crate::tree::Tree;
@@ -84,7 +84,7 @@ impl Verify<'_> {
         }
         let verdicts = in_parallel(
             self.jobs,
-            0,
+            LANES,
             &jobs,
             |job| job.layer.size(),
             |job, crew| self.layer(job, crew),
@@ -137,6 +137,7 @@ impl Verify<'_> {
                 open_layer(
                     layer,
                     self.source,
+                    SealedDigest::Compare,
                     identities,
                     self.progress,
                     crew,

@@ -12,7 +12,7 @@ use std::fmt;
 
 use crate::chunked::{Commitment, PREFIX_LEN, Salt};
 use crate::error::OpenError;
-use crate::frame::{Header, MAGIC, PREAMBLE_LEN, header_len};
+use crate::frame::{MAGIC, PREAMBLE_LEN, header_len};
 
 pub use chunked::{ChunkedLayer, LayerOpener, Release};
 pub use ctr_hmac::{Checked, CtrHmacLayer, Decryptor, Unchecked};
@@ -69,7 +69,7 @@ impl Intake {
             return Ok(None);
         };
         Ok(Some(Start::Chunked(ChunkedLayer::new(
-            Header::from_json(header)?,
+            header,
             Salt(*salt),
             Commitment(*commitment),
             (PREAMBLE_LEN + header_len + PREFIX_LEN) as u64,

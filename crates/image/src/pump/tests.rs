@@ -120,7 +120,7 @@ fn a_digest_on_a_lane_is_compared_before_the_end_whatever_the_number_of_threads(
                 let digest = SourceDigest::new(&lanes, check);
                 let mut taken = 0;
                 let pumped = pump_checked(&lanes, &mut reader, &digest, |piece| {
-                    taken += piece.len();
+                    taken += piece.octets().len();
                     Ok(())
                 });
                 assert_eq!(taken, octets.len());
@@ -132,6 +132,32 @@ fn a_digest_on_a_lane_is_compared_before_the_end_whatever_the_number_of_threads(
                 Err(error) => panic!("{error:?}"),
             }
         }
+    }
+}
+
+#[test]
+fn a_digest_that_was_waived_is_not_compared() {
+    let octets = blob(6);
+    let mut damaged = octets.clone();
+    damaged[0] ^= 1;
+    for jobs in [1, 2, 8] {
+        with_crew(jobs, |crew| {
+            let lanes = Lanes::of(crew);
+            let (mut reader, check) = checked_reader(damaged.clone(), &octets);
+            let digest = SourceDigest::new(&lanes, check);
+            let mut pieces = 0;
+            let mut taken = 0;
+            pump_checked(&lanes, &mut reader, &digest, |piece| {
+                taken += piece.octets().len();
+                pieces += 1;
+                if pieces == 3 {
+                    digest.waive();
+                }
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(taken, octets.len());
+        });
     }
 }
 

@@ -16,6 +16,8 @@ use crate::unlock::{SecretSource, Trial, unlock};
 #[derive(Debug)]
 pub struct ChunkedLayer {
     header: Box<Header>,
+    /// Whether the header's octets are those a sealer writes.
+    canonical: bool,
     salt: Salt,
     commitment: Commitment,
     first_chunk: u64,
@@ -25,16 +27,18 @@ pub struct ChunkedLayer {
 
 impl ChunkedLayer {
     pub(super) fn new(
-        header: Header,
+        header_octets: &[u8],
         salt: Salt,
         commitment: Commitment,
         first_chunk: u64,
         backlog: Vec<u8>,
     ) -> Result<Self, OpenError> {
+        let header = Header::from_json(header_octets)?;
         if header.public != (PublicOptions::Chunked { commitment }) {
             return Err(differs(Fact::Commitment, Place::Header, Place::Message));
         }
         Ok(Self {
+            canonical: header.to_json().as_bytes() == header_octets,
             header: Box::new(header),
             salt,
             commitment,
@@ -52,6 +56,25 @@ impl ChunkedLayer {
     /// Returns what names the layer, also in manifests that describe it.
     pub fn commitment(&self) -> &Commitment {
         &self.commitment
+    }
+
+    /// Returns whether nothing in front of the chunks is open once the claims and the blob's length are given: the claims
+    /// name the commitment, and the header is written as a [`Sealer`](crate::Sealer) writes it, with the claims' wrapped
+    /// keys or with none.
+    ///
+    /// Commitment and plaintext leave the chunks no choice either. So whoever opens such a blob to its end, finds the
+    /// plain digest that the sealer named, and knows that the length is the promised one, has seen the blob that was sealed,
+    /// octet for octet.
+    pub fn follows_from(&self, claims: &Claims) -> bool {
+        let Header {
+            wraps,
+            public,
+            media_type,
+        } = &*self.header;
+        self.canonical
+            && claims.public.as_ref() == Some(public)
+            && claims.plain_type == *media_type
+            && (*wraps == claims.wraps || *wraps == Wraps::default())
     }
 
     /// Computes where the chunks of the blob lie, if the blob is `blob_len` octets long.
