@@ -23,21 +23,18 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
-import sys
-import tempfile
-import time
 
+from measure import (MIB, ROOT, binaries, die, end_as_interrupted, environment, machine, note, package_version, place, spread, step,
+                     timed, version, work_folder, write_json)
 from random_image import make
-from regions import ROOT, DockerRegistry, Here, Regions, die, machine, need_root, note, step, version
+from regions import DockerRegistry, Here, Regions, need_root
 
 # One way in ms, Mbit/s, loss in %.
 WAN = "near,far,100,50,1"
 LINKS, IMAGES, OPERATIONS = ["loopback", "wan"], ["one", "twenty", "small"], ["push", "pull", "seal"]
 SMALL = {"layers": 40, "octets": 10 << 10}
-MIB = 1 << 20
 # What memory may be used, and how much faster "clearly" is.
 RSS_BASE, RSS_PER_BLOB, CLEARLY = 24 * MIB, 2 * MIB, 1.2
 # Blobs at a time where --jobs says nothing: the default when an end is a registry.
@@ -71,26 +68,13 @@ def parse():
     return options
 
 
-def binaries():
-    """Puts the binaries in front of PATH."""
-    folder = os.environ.get("SEALIFT_BIN_DIR")
-    if not folder:
-        subprocess.run([os.path.join(ROOT, "scripts/setup"), "build", "peers", "bench"], check=True)
-        step("release binaries")
-        subprocess.run(["cargo", "build", "--release", "--workspace", "--bins"], check=True, cwd=ROOT)
-        told = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps"], check=True, cwd=ROOT, capture_output=True)
-        folder = os.path.join(json.loads(told.stdout)["target_directory"], "release")
-    os.environ["PATH"] = folder + ":" + os.environ["PATH"]
-
-
 class Bench:
     """One link: a registry at its far end, programs at its near one."""
 
     def __init__(self, options, link, regions, near, far, work):
         self.options, self.link, self.regions, self.near, self.far, self.work = options, link, regions, near, far, work
         self.registry = DockerRegistry(regions, far, os.path.join(work, link))
-        self.environment = {"PATH": os.environ["PATH"], "HOME": work, "XDG_CACHE_HOME": os.path.join(work, "cache"),
-                            "SEALIFT_PLAIN_HTTP": "true"}
+        self.environment = {**environment(work), "SEALIFT_PLAIN_HTTP": "true"}
         self.repositories, self.runs = 0, []
 
     def reference(self, repository):
@@ -109,26 +93,7 @@ class Bench:
 
     def run(self, command):
         """Runs a command at the near end; returns what it cost."""
-        log, costs = os.path.join(self.work, "run.log"), os.path.join(self.work, "run.costs")
-        # A child of this script would be charged with the script's own memory, which it begins with; a child of time is not.
-        measured = ["/usr/bin/time", "-f", "%U %S %M", "-o", costs] + command
-        with open(log, "w+") as output:
-            began = time.monotonic()
-            process = subprocess.Popen(self.regions.within(self.near, NO_CACHE + measured), stdin=subprocess.DEVNULL,
-                                       stdout=output, stderr=output, env=self.environment, cwd=self.work, start_new_session=True)
-            try:
-                process.wait()
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
-            seconds = time.monotonic() - began
-            output.seek(0)
-            told = output.read()
-        if process.returncode != 0:
-            die("%s: exit %d: %s" % (" ".join(command), process.returncode, told.strip()))
-        with open(costs) as file:
-            user, system, peak = file.read().split()
-        run = {"seconds": round(seconds, 4), "cpu_seconds": round(float(user) + float(system), 2), "peak_rss": int(peak) * 1024}
+        run, told = timed(command, self.work, self.environment, self.regions.within(self.near, NO_CACHE))
         if command[0] == "sealift":
             network = json.loads(told)["network"]
             run.update(requests=network["requests"], retries=network["retries"])
@@ -210,8 +175,7 @@ def summary(runs):
     rows = []
     for (link, image, operation, program), group in cases.items():
         seconds = [run["seconds"] for run in group]
-        row = {"link": link, "image": image, "operation": operation, "program": program, "runs": len(group),
-               "median": statistics.median(seconds), "min": min(seconds), "max": max(seconds),
+        row = {"link": link, "image": image, "operation": operation, "program": program, **spread(seconds),
                "cpu_seconds": statistics.median(run["cpu_seconds"] for run in group),
                "peak_rss": max(run["peak_rss"] for run in group)}
         if program == "sealift":
@@ -272,36 +236,27 @@ def tell(result):
 def main():
     options = parse()
     need_root()
-    # Ends as Ctrl-C does: what was started is stopped, and nothing is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    binaries()
+    end_as_interrupted()
+    binaries("build", "peers", "bench")
     os.makedirs("/var/lib/containers/cache", exist_ok=True)
     # The image, the registry's copy, what is pulled, and room to breathe.
     needed = max(options.size, options.wan_size) * 4 * MIB
-    memory = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
-    parent = "/dev/shm" if memory > needed else tempfile.gettempdir()
-    work = tempfile.mkdtemp(prefix="sealift-bench.", dir=parent)
-    try:
+    parent = place(needed) or die("no room for %d MiB" % (needed // MIB))
+    with work_folder(parent) as work:
         subprocess.run(["sealift", "keygen", "-q", "-o", os.path.join(work, "key")], check=True, stdout=subprocess.DEVNULL)
         runs = [run for link in options.links for run in bench(options, link, work)]
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     with open("/proc/sys/net/ipv4/tcp_congestion_control") as file:
         congestion_control = file.read().strip()
     rows = summary(runs)
-    package = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}", "skopeo"], capture_output=True, text=True).stdout
     result = {
         "machine": {**machine(), "folder": parent, "congestion_control": congestion_control},
-        "versions": {"sealift": version(["sealift", "--version"]), "skopeo": package or version(["skopeo", "--version"]),
+        "versions": {"sealift": version(["sealift", "--version"]), "skopeo": package_version("skopeo"),
                      "registry": version(["docker-registry", "--version"])},
         "wan": WAN, "size_mib": {"loopback": options.size, "wan": options.wan_size}, "jobs": options.jobs,
         "rows": rows, "missed": verdicts(rows, options.jobs or DEFAULT_JOBS), "runs": runs,
     }
-    os.makedirs(os.path.dirname(options.output), exist_ok=True)
-    with open(options.output, "w") as file:
-        json.dump(result, file, indent=1)
     tell(result)
-    note("written to " + options.output)
+    write_json(options.output, result)
 
 
 main()

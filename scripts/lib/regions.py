@@ -3,7 +3,6 @@
 Used by scripts/soak and scripts/bench registry; Python standard library only.
 """
 import os
-import re
 import shutil
 import signal
 import stat
@@ -11,19 +10,7 @@ import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def die(text):
-    sys.exit("error: " + text)
-
-
-def step(text):
-    print("\n== " + text, file=sys.stderr, flush=True)
-
-
-def note(text):
-    print("   " + text, file=sys.stderr, flush=True)
+from measure import ROOT, die
 
 
 def need_root():
@@ -168,16 +155,3 @@ def stop(process):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def version(argv):
-    """The first line that a program tells of itself."""
-    lines = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
-    return lines[0] if lines else argv[0]
-
-
-def machine():
-    with open("/proc/cpuinfo") as file:
-        model = re.search(r"model name\s*: (.*)", file.read())
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return {"cpu": model.group(1) if model else "?", "cores": os.cpu_count(), "commit": commit.stdout.strip()}

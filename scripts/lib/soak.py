@@ -12,7 +12,8 @@ import tempfile
 import threading
 import time
 
-from regions import ROOT, DockerRegistry, Regions, die, links_of, machine, need_root, note, step, version
+from measure import ROOT, die, machine, note, step, version
+from regions import DockerRegistry, Regions, links_of, need_root
 
 NAMES = ["fra", "gru", "nrt"]
 # Longest segment that may be answered with a reset.
