@@ -39,8 +39,12 @@ def put_layer(blobs, octets):
             length += write(gzip.compress(piece))
         length += write(gzip.flush())
     os.rename(blobs + "layer", blobs + packed.hexdigest())
-    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": "sha256:" + packed.hexdigest(), "size": length}
-    return layer, "sha256:" + plain.hexdigest()
+    return describe("tar+gzip", packed.hexdigest(), length), "sha256:" + plain.hexdigest()
+
+
+def describe(kind, digest, size):
+    """The descriptor of a layer."""
+    return {"mediaType": "application/vnd.oci.image.layer.v1." + kind, "digest": "sha256:" + digest, "size": size}
 
 
 def put(blobs, document):
@@ -56,7 +60,11 @@ def make(folder, octets, layers=1):
     """Makes the layout; returns the digest of the image's manifest."""
     blobs = folder + "/blobs/sha256/"
     os.makedirs(blobs)
-    made = [put_layer(blobs, octets) for _ in range(layers)]
+    return put_image(folder, blobs, [put_layer(blobs, octets) for _ in range(layers)])
+
+
+def put_image(folder, blobs, made):
+    """Writes what an image needs but its layers, of which descriptors and diff IDs are given; returns the manifest's digest."""
     config = put(blobs, {"architecture": "amd64", "os": "linux", "config": {},
                          "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in made]}})
     manifest = put(blobs, {"schemaVersion": 2, "mediaType": MANIFEST,
