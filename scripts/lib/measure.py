@@ -46,9 +46,9 @@ def binaries(*wants):
 
 
 def version(argv):
-    """The first line that a program tells of itself."""
+    """The first line that a program tells of itself, without what it adds in parentheses."""
     lines = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
-    return lines[0] if lines else argv[0]
+    return lines[0].split(" (")[0] if lines else argv[0]
 
 
 def package_version(program):
