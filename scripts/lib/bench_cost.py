@@ -21,7 +21,7 @@ import sys
 
 from layout import Layout, make_hollow
 from measure import (GIB, MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, place, spread, step,
-                     timed, version, work_folder, write_json)
+                     timed, use_two_cores, version, work_folder, write_json)
 
 SIZES = [1, 16, 256, 1024, 4096, 16384]
 COUNTS, COUNTED = [1, 2, 8, 32, 128], 8
@@ -131,6 +131,7 @@ def main():
     options = parse()
     end_as_interrupted()
     binaries("build", "bench")
+    use_two_cores()
     cases = [("size", 1, mib) for mib in SIZES] + [("count", count, COUNTED) for count in COUNTS]
     rows = [row for series, layers, mib in cases if layers * mib <= options.most for row in measure(options, series, layers, mib)]
     if not rows:

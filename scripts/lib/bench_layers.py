@@ -35,7 +35,7 @@ from bench_jobs import (AHEAD, AHEAD_OF_SKOPEO, BUILDAH_PULLED, BUILDAH_STORED, 
 from decoder_delay import trial
 from layout import Layout, read_json, sha256
 from measure import (GIB, MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, package_version, place, spread,
-                     step, timed, version, work_folder, write_json)
+                     step, timed, use_two_cores, version, work_folder, write_json)
 from random_image import make
 
 # MiB of the bars; a check is scaled to it.
@@ -76,14 +76,6 @@ def parse():
     if options.check and options.rounds < judge.FEWEST_ROUNDS:
         parser.error("fewer than %d rounds cannot tell a miss from noise" % judge.FEWEST_ROUNDS)
     return options
-
-
-def use_two_cores():
-    """The bars are those of two cores."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    os.sched_setaffinity(0, cores)
-    if len(cores) < 2:
-        note("one core only: the bars are those of two")
 
 
 class Bench:

@@ -22,8 +22,8 @@ import tempfile
 
 import judge
 from layout import Layout
-from measure import (MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, room, spread, step, timed, version,
-                     work_folder, write_json)
+from measure import (MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, room, spread, step, timed,
+                     use_two_cores, version, work_folder, write_json)
 from random_image import make
 
 IMAGES = {"one": (1, 1), "four": (4, 0.5)}
@@ -192,6 +192,7 @@ def main():
     options = parse()
     end_as_interrupted()
     binaries("build", "bench")
+    use_two_cores()
     # The source, what is sealed of it, what a job leaves, what is opened of that to be checked.
     needed = max(int(options.size * share * layers * 4) for layers, share in IMAGES.values())
     if room(options.folder) < needed * MIB:

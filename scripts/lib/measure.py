@@ -45,6 +45,14 @@ def binaries(*wants):
     os.environ["PATH"] = os.path.abspath(folder) + ":" + os.environ["PATH"]
 
 
+def use_two_cores():
+    """The bars are those of two cores."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, cores)
+    if len(cores) < 2:
+        note("one core only: the bars are those of two")
+
+
 def version(argv):
     """The first line that a program tells of itself, without what it adds in parentheses."""
     lines = subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()
