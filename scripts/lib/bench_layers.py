@@ -152,13 +152,13 @@ class Bench:
         return run
 
     def check(self, job):
-        """Runs a job once; what it leaves must be the image, by digests that are computed here. Returns how that was seen."""
+        """Runs a job once; what it leaves must be the image, by digests that are computed here. Returns these."""
         _, told = timed(self.argv(job), self.work, self.environment)
         found, wanted = getattr(self, "of_" + job.leaves)(job, told)
         if found != wanted:
             die("%s, %s: leaves %s, not %s" % (job.family, job.name, found, wanted))
         self.clear(job)
-        return found
+        return sorted(found)
 
     # What a job left, as digests, and what they must be.
 
