@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 from layout import Layout, make_hollow
-from measure import (GIB, MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, place, spread, step,
+from measure import (GIB, MIB, ROOT, Alone, binaries, die, end_as_interrupted, environment, machine, note, place, spread, step,
                      timed, use_two_cores, version, work_folder, write_json)
 
 SIZES = [1, 16, 256, 1024, 4096, 16384]
@@ -60,14 +60,17 @@ def measure(options, series, layers, mib):
         subprocess.run(["sealift", "keygen", "-q", "-o", os.path.join(work, "key")], check=True, stdout=subprocess.DEVNULL, env=variables)
         seal = ["sealift", "encrypt", "-q", "oci:image:big", "oci:sealed:big", "-r", "key.pub.pem", "--jobs", "2"]
         unseal = ["sealift", "decrypt", "-q", "oci:sealed:big", "oci:opened:big", "-k", "key.pem", "--jobs", "2"]
+        alone = Alone(options.lock)
         for number in range(options.rounds if total <= LARGE else min(options.rounds, LARGE_ROUNDS)):
             for job, command in (("seal", seal), ("open", unseal)):
-                with alone(options.lock):
+                with alone:
                     runs[job].append(timed(command, work, variables)[0])
             if number == 0:
+                alone.release()
                 Layout(os.path.join(work, "opened")).assert_same(image)
             for folder in ("sealed", "opened"):
                 shutil.rmtree(os.path.join(work, folder))
+        alone.release()
     rows = []
     for job, measured in runs.items():
         seconds = [run["seconds"] for run in measured]

@@ -22,7 +22,7 @@ import tempfile
 
 import judge
 from layout import Layout
-from measure import (MIB, ROOT, alone, binaries, die, end_as_interrupted, environment, machine, note, room, spread, step, timed,
+from measure import (MIB, ROOT, Alone, binaries, die, end_as_interrupted, environment, machine, note, room, spread, step, timed,
                      use_two_cores, version, work_folder, write_json)
 from random_image import make
 
@@ -113,8 +113,9 @@ def measure(options, name, disk):
             subprocess.run(["sealift"] + command, check=True, stdout=subprocess.DEVNULL, env=variables, cwd=work)
         # Everybody begins with a disk that has nothing left to write.
         os.sync()
+        alone = Alone(options.lock)
         for number in range(options.rounds):
-            with alone(options.lock):
+            with alone:
                 for job in list(JOBS) if number % 2 == 0 else list(JOBS)[::-1]:
                     runs[job].append(run_job(job, work, variables, disk))
                     if number == 0:
@@ -125,6 +126,7 @@ def measure(options, name, disk):
                 hashed.append(timed(SHA + image.files(), work, variables)[0]["seconds"])
             last = ["%s %.2f s" % (job, runs[job][-1]["seconds"]) for job in JOBS]
             note("round %d: SHA-256 %.2f s, %s" % (number + 1, hashed[-1], ", ".join(last)))
+        alone.release()
     copied = statistics.median(run["seconds"] for run in runs["copy"])
     rows = []
     for job, measured in runs.items():

@@ -98,15 +98,32 @@ def work_folder(parent):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def alone(path):
-    """Holds the lock of a file, if one is named: builds that share it (flock -s) wait while something is timed."""
-    if not path:
-        yield
-        return
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class Alone:
+    """The lock of a file, if one is named, held while something is timed: builds that share it (flock -s) wait.
+
+    It is kept from one `with` to the next for half a minute, so that not every one of them waits for a build.
+    """
+
+    KEPT = 30
+
+    def __init__(self, path):
+        self.path, self.file, self.since = path, None, None
+
+    def __enter__(self):
+        if self.path and not self.file:
+            self.file = open(self.path, "a")
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+
+    def __exit__(self, *_):
+        if self.file and time.monotonic() - self.since > self.KEPT:
+            self.release()
+
+    def release(self):
+        """Before something that is not timed."""
+        if self.file:
+            self.file.close()
+            self.file = None
 
 
 def environment(work):
