@@ -17,6 +17,8 @@ use crate::exit::{Code, Failure};
 
 /// Measures every stage for about as long as told. A file in `folder` has no name and goes with the process.
 pub(crate) fn measure(folder: &Path, time: Duration) -> Result<Costs, Failure> {
+    let mut file = tempfile::tempfile_in(folder)
+        .map_err(|error| failed(&format!("files in `{}`", folder.display()), &error))?;
     let sample = Sample::new().map_err(|error| failed("sealing", &*error))?;
     let sha256 = || {
         let mut hasher = Hasher::new(Algorithm::Sha256);
@@ -27,8 +29,6 @@ pub(crate) fn measure(folder: &Path, time: Duration) -> Result<Costs, Failure> {
     let sealed = sample
         .sealed()
         .map_err(|error| failed("sealing", &*error))?;
-    let mut file = tempfile::tempfile_in(folder)
-        .map_err(|error| failed(&format!("files in `{}`", folder.display()), &error))?;
     let mut costs = Costs([0.0; Stage::ALL.len()]);
     // Writing comes before reading: what is read was written.
     let order = [
