@@ -1,16 +1,19 @@
+use std::cell::RefCell;
 use std::io::Write;
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use indexmap::IndexMap;
-use sealift_layer::{Original, OriginalKey, OriginalKind, Plan, SealError, Sealer};
+use sealift_layer::{Original, OriginalKey, OriginalKind, Plan, SealError, Sealer, Tagging};
 use sealift_oci::{Descriptor, Digest, MediaType};
 use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::crew::{Crew, Lanes};
+use crate::crew::{Crew, Lanes, Task};
 use crate::error::ImageError;
 use crate::output::Output;
 use crate::progress::{Action, Event, Progress};
 use crate::pump::{SourceDigest, pump_checked};
+use crate::ring::Piece;
 use crate::seal::SourceCheck;
 
 /// A sealed layer at the destination.
@@ -45,8 +48,8 @@ impl SealedBlob {
 
 /// Seals one layer on its way from the source to the sink.
 ///
-/// Both digests are computed beside it, on lanes. The blob is committed only after all of the source has been read and
-/// its digest compared.
+/// Both digests and ocicrypt's tag are computed beside it, on lanes. The blob is committed only after all of the source
+/// has been read and its digest compared.
 pub(crate) fn seal_blob(
     plan: Plan,
     layer: &Descriptor,
@@ -73,11 +76,16 @@ pub(crate) fn seal_blob(
     let (mut reader, check) = reader.leaving_digest();
     let lanes = Lanes::of(crew);
     let source_digest = SourceDigest::new(&lanes, check);
-    let mut sealer = Sealer::new(plan, &SystemRandom::new()).map_err(refused)?;
+    let sealer = Sealer::new(plan, &SystemRandom::new()).map_err(refused)?;
+    let (mut sealer, tagging) = sealer.leaving_tag();
+    let tag = RefCell::new(tagging.map(|tagging| lanes.begin(tagging)));
     let mut writer = sink.blob(None)?.leaving_digest();
-    let mut write = |octets: &[u8]| {
+    let mut write = |piece: &Arc<Piece>| {
+        if let Some(tag) = &*tag.borrow() {
+            tag.push(piece);
+        }
         writer
-            .write_all(octets)
+            .write_all(piece.octets())
             .map_err(|error| ImageError::from_io("write a blob", error))
     };
     let mut out = Output::new(&lanes);
@@ -91,6 +99,9 @@ pub(crate) fn seal_blob(
         });
         out.flush(&mut write)
     })?;
+    if let Some(tag) = tag.take() {
+        sealer.take_back(tag.finish()?);
+    }
     let finished = sealer.finish(&mut out.buffer).map_err(refused)?;
     out.flush(&mut write)?;
     let (ciphertext, size) = out.finish()?;
@@ -125,5 +136,11 @@ pub(crate) fn sealed_annotations_len(layer: &Descriptor, plan: Plan) -> Result<u
     Ok(members + MediaType::SEALED_SUFFIX.len())
 }
 
-/// Digests that are computed beside a layer: the source's and the sealed blob's.
-pub(crate) const LANES: usize = 2;
+/// What is computed beside a layer: the source's digest, the sealed blob's, and its tag.
+pub(crate) const LANES: usize = 3;
+
+impl Task for Tagging {
+    fn take(&mut self, octets: &[u8]) {
+        self.update(octets);
+    }
+}

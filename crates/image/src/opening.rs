@@ -337,7 +337,7 @@ struct Plain<'a> {
 
 impl Plain<'_> {
     fn flush(&mut self) -> Result<(), ImageError> {
-        self.output.flush(&mut *self.consume)
+        self.output.flush(|piece| (self.consume)(piece.octets()))
     }
 }
 

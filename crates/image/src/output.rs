@@ -37,7 +37,7 @@ impl<'l> Output<'l> {
     /// Gives what is in the buffer to `take`, and replaces it by an empty buffer.
     pub(crate) fn flush(
         &mut self,
-        take: impl FnOnce(&[u8]) -> Result<(), ImageError>,
+        take: impl FnOnce(&Arc<Piece>) -> Result<(), ImageError>,
     ) -> Result<(), ImageError> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -45,7 +45,7 @@ impl<'l> Output<'l> {
         let piece = Piece::new(std::mem::take(&mut self.buffer), &self.ring);
         self.digest.push(&piece);
         self.size += piece.octets().len() as u64;
-        take(piece.octets())?;
+        take(&piece)?;
         drop(piece);
         self.buffer = self.ring.next(self.lanes);
         Ok(())

@@ -38,5 +38,5 @@ pub use options::{CounterBlock, PrivateOptions, PublicOptions};
 pub use original::{
     MAX_ELEMENTS, ORIGINAL, ORIGINAL_CONFIG, Original, OriginalKey, OriginalKind, elements,
 };
-pub use sealer::{Binding, Embedding, Finished, Material, Plan, SealedLayer, Sealer};
+pub use sealer::{Binding, Embedding, Finished, Material, Plan, SealedLayer, Sealer, Tagging};
 pub use unlock::SecretSource;

@@ -182,7 +182,7 @@ impl Sealer {
                 prefix: Vec::new(),
                 suite: Suite::CtrHmac {
                     keystream: Keystream::new(&key, &nonce, 0)?,
-                    tagger: Box::new(Tagger::new(&key)),
+                    tagger: Some(Box::new(Tagger::new(&key))),
                 },
                 sealed_type,
                 private: PrivateOptions {
@@ -194,6 +194,23 @@ impl Sealer {
                 wraps: Wrapped::default(),
                 failed: false,
             }),
+        }
+    }
+
+    /// Leaves an ocicrypt layer's tag to the caller, who feeds it with everything that the sealer appends, and gives it
+    /// [back](Self::take_back) before the end. Comes before the first octet.
+    pub fn leaving_tag(mut self) -> (Self, Option<Tagging>) {
+        let tagger = match &mut self.suite {
+            Suite::CtrHmac { tagger, .. } => tagger.take(),
+            Suite::Chunked { .. } => None,
+        };
+        (self, tagger.map(Tagging))
+    }
+
+    /// Takes back what [`leaving_tag`](Self::leaving_tag) gave away; another layer's tag makes this one impossible to open.
+    pub fn take_back(&mut self, tagging: Tagging) {
+        if let Suite::CtrHmac { tagger, .. } = &mut self.suite {
+            *tagger = Some(tagging.0);
         }
     }
 
@@ -214,7 +231,9 @@ impl Sealer {
                 plain.chunks(STEP).try_for_each(|step| {
                     let start = out.len();
                     keystream.apply(step, out)?;
-                    tagger.update(out.split_at(start).1);
+                    if let Some(tagger) = tagger {
+                        tagger.update(out.split_at(start).1);
+                    }
                     Ok(())
                 })
             }
@@ -226,7 +245,7 @@ impl Sealer {
     /// Appends the last sealed octets.
     ///
     /// # Errors
-    /// As [`update`](Self::update), also when that had failed before.
+    /// As [`update`](Self::update), also when that had failed before, or when the tag was not given back.
     pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Finished, SealError> {
         if self.failed {
             return Err(SealError::Internal);
@@ -241,7 +260,7 @@ impl Sealer {
                 PublicOptions::Chunked { commitment }
             }
             Suite::CtrHmac { tagger, .. } => PublicOptions::CtrHmac {
-                tag: tagger.finish(),
+                tag: tagger.ok_or(SealError::Internal)?.finish(),
                 nonce: None,
             },
         };
@@ -252,6 +271,23 @@ impl Sealer {
             plan: self.plan,
             wraps: self.wraps,
         })
+    }
+}
+
+/// The tag of an ocicrypt layer in the making, apart from its [`Sealer`], so that it can be computed on another thread.
+#[must_use]
+pub struct Tagging(Box<Tagger>);
+
+impl Tagging {
+    /// Takes the sealed octets that come next.
+    pub fn update(&mut self, sealed: &[u8]) {
+        self.0.update(sealed);
+    }
+}
+
+impl fmt::Debug for Tagging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tagging(..)")
     }
 }
 
@@ -323,8 +359,8 @@ enum Suite {
     },
     CtrHmac {
         keystream: Keystream,
-        // Boxed for its size.
-        tagger: Box<Tagger>,
+        /// Nothing while it is with the caller. Boxed for its size.
+        tagger: Option<Box<Tagger>>,
     },
 }
 

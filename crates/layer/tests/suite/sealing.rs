@@ -7,8 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealift_keywrap::{LayerSecret, Recipient, Scheme, WrapContext, WrapError, WrappedKey};
 use sealift_layer::{
-    Binding, Cipher, Claims, Embedding, FormatError, LayerId, ORIGINAL, Original, OriginalKind,
-    Plan, RECIPIENTS, SealError, SealedLayer, Sealer, elements,
+    Binding, Cipher, Claims, CounterBlock, Embedding, FormatError, LayerId, LayerKey, Material,
+    ORIGINAL, Original, OriginalKind, PUBLIC_OPTIONS, Plan, RECIPIENTS, SealError, SealedLayer,
+    Sealer, elements,
 };
 use sealift_oci::{Digest, MediaType, MediaTypeError};
 
@@ -38,6 +39,68 @@ fn seal(plan: Plan) -> Result<(Vec<u8>, SealedLayer), SealError> {
     let finished = sealer.finish(&mut blob)?;
     let layer = finished.describe(&Digest::sha256(&blob))?;
     Ok((blob, layer))
+}
+
+fn with_given_key(cut: usize, beside: bool) -> Result<(Vec<u8>, SealedLayer), SealError> {
+    let material = Material::CtrHmac {
+        key: LayerKey::from_octets(&[7; LayerKey::LEN]).unwrap(),
+        nonce: CounterBlock([9; CounterBlock::LEN]),
+    };
+    let mut sealer = Sealer::with_material(plan(Cipher::CtrHmac, vec![Box::new(Clear)]), material)?;
+    let mut tagging = None;
+    if beside {
+        (sealer, tagging) = sealer.leaving_tag();
+        assert!(tagging.is_some());
+    }
+    let mut blob = Vec::new();
+    for piece in b"plain".repeat(20_000).chunks(cut) {
+        let before = blob.len();
+        sealer.update(piece, &mut blob)?;
+        if let Some(tagging) = &mut tagging {
+            tagging.update(&blob[before..]);
+        }
+    }
+    if let Some(tagging) = tagging {
+        sealer.take_back(tagging);
+    }
+    let layer = sealer.finish(&mut blob)?;
+    let layer = layer.describe(&Digest::sha256(&blob))?;
+    Ok((blob, layer))
+}
+
+#[test]
+fn a_tag_computed_beside_the_sealer_is_the_same() {
+    let (blob, layer) = with_given_key(100_000, false).unwrap();
+    for cut in [1000, 32_768, 100_000] {
+        let (other, beside) = with_given_key(cut, true).unwrap();
+        assert!(blob == other);
+        assert_eq!(
+            layer.annotations[PUBLIC_OPTIONS],
+            beside.annotations[PUBLIC_OPTIONS]
+        );
+    }
+}
+
+#[test]
+fn a_layer_whose_tag_is_not_given_back_has_no_end() {
+    let sealer = Sealer::new(
+        plan(Cipher::CtrHmac, vec![Box::new(Clear)]),
+        &SystemRandom::new(),
+    )
+    .unwrap();
+    let (mut sealer, tagging) = sealer.leaving_tag();
+    sealer.update(b"plain", &mut Vec::new()).unwrap();
+    assert_eq!(
+        sealer.finish(&mut Vec::new()).unwrap_err(),
+        SealError::Internal
+    );
+    drop(tagging);
+    let sealer = Sealer::new(
+        plan(Cipher::Chunked, vec![Box::new(Clear)]),
+        &SystemRandom::new(),
+    )
+    .unwrap();
+    assert!(sealer.leaving_tag().1.is_none());
 }
 
 /// Makes elements of a wanted length, and remembers for what.
