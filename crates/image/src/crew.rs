@@ -208,6 +208,10 @@ impl<T: Task> Lane<'_, T> {
     /// Appends a piece.
     pub(crate) fn push(&self, piece: &Arc<Piece>) {
         let mut state = lock(&self.queue.state);
+        if state.lost {
+            // Nobody would take it, and its buffer would never come back.
+            return;
+        }
         state.pieces.push_back(Arc::clone(piece));
         // Whoever is at it sees the piece before it leaves.
         let idle = state.task.is_some();
@@ -341,7 +345,11 @@ impl<T> Drop for Held<'_, T> {
     fn drop(&mut self) {
         // Still here only when the task panicked: nobody may wait for it.
         if self.task.is_some() {
-            lock(&self.queue.state).lost = true;
+            let mut state = lock(&self.queue.state);
+            state.lost = true;
+            let abandoned = std::mem::take(&mut state.pieces);
+            drop(state);
+            drop(abandoned);
             self.queue.released.notify_all();
         }
     }
@@ -354,4 +362,44 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn wait<'m, T>(condvar: &Condvar, guard: MutexGuard<'m, T>) -> MutexGuard<'m, T> {
     condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::ring::{RING, Ring};
+
+    /// Panics in the hands of a helper.
+    struct OnlyFor(ThreadId);
+
+    impl Task for OnlyFor {
+        fn take(&mut self, _: &[u8]) {
+            assert_eq!(thread::current().id(), self.0);
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_with_a_helper_lets_the_owner_go_on_to_an_error() {
+        let crew = Crew::new(1);
+        thread::scope(|scope| {
+            let helper = scope.spawn(|| crew.help());
+            let owner = crew.owner();
+            let lanes = Lanes::of(&crew);
+            let lane = lanes.begin(OnlyFor(thread::current().id()));
+            let ring = Ring::new();
+            let push = || lane.push(&Piece::new(ring.next(&lanes), &ring));
+            push();
+            while !lock(&lane.queue.state).lost {
+                thread::yield_now();
+            }
+            for _ in 0..3 * RING {
+                push();
+            }
+            assert!(matches!(lane.finish(), Err(ImageError::Stopped)));
+            drop(owner);
+            helper.join().unwrap_err();
+        });
+    }
 }
