@@ -29,7 +29,8 @@ impl Intake {
     /// Once it has returned a [`Start`] or an error, an intake is empty again.
     ///
     /// # Errors
-    /// [`OpenError::Malformed`] for a header that is too long or ambiguous, and the other errors of [`Header::from_json`].
+    /// [`OpenError::Malformed`] for a header that is too long or ambiguous, and the other errors of
+    /// [`Header::from_json`](crate::Header::from_json).
     pub fn update(&mut self, blob: &[u8]) -> Result<Option<Start>, OpenError> {
         self.buffer.extend_from_slice(blob);
         let known = MAGIC.len().min(self.buffer.len());
