@@ -709,3 +709,29 @@ fn an_empty_layer_comes_back_empty() {
         assert_eq!(digest, empty.digest(), "{cipher}");
     }
 }
+
+#[test]
+fn a_layer_that_stays_clear_is_compared_even_if_the_source_is_trusted() {
+    let (lab, image) = lab();
+    let clear = image.layer_digest(1);
+    let blob = format!("plain/blobs/sha256/{}", clear.trim_start_matches("sha256:"));
+    let mut octets = fs::read(lab.path(&blob)).unwrap();
+    octets[0] ^= 1;
+    lab.write(&blob, &octets);
+    lab.sealift(&[
+        "encrypt",
+        "oci:plain:v1",
+        "oci:out:v1",
+        "-r",
+        "key.pub.pem",
+        "--layer",
+        "0",
+        "--no-verify-source",
+    ])
+    .fails(4, "has digest");
+    assert!(
+        !lab.files("out")
+            .iter()
+            .any(|name| name.contains(&clear[7..]))
+    );
+}
