@@ -151,7 +151,8 @@ fn a_damaged_blob_is_found_out_though_its_beginning_is_not_read_twice() {
     for effect in [Effect::ExpireToken, Effect::HangUpAfter(10_000)] {
         let (registry, options) = with_login();
         registry.set_fault(Fault::on(Operation::PatchUpload, effect).after(2));
-        let octets = noise(1, 400_000);
+        // So long that the break comes before the source has read, and so compared, all of it.
+        let octets = noise(1, 1_500_000);
         let damaged = copied(&registry, options, &octets, |blob| {
             let mut octets = octets.clone();
             octets[7] ^= 1;
