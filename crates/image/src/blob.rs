@@ -79,7 +79,8 @@ pub(crate) fn seal_blob(
     let sealer = Sealer::new(plan, &SystemRandom::new()).map_err(refused)?;
     let (mut sealer, tagging) = sealer.leaving_tag();
     let tag = RefCell::new(tagging.map(|tagging| lanes.begin(tagging)));
-    let mut writer = sink.blob(None)?.leaving_digest();
+    let mut writer = sink.blob(None)?;
+    writer.leave_digest();
     let mut write = |piece: &Arc<Piece>| {
         if let Some(tag) = &*tag.borrow() {
             tag.push(piece);

@@ -13,7 +13,7 @@ use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::{pass, pump};
 use crate::tree::{Node, Tree, rendered};
-use crate::work::in_parallel;
+use crate::work::{in_parallel, restarting};
 
 /// Moves an image, sealed or not, without changing it.
 #[derive(Clone)]
@@ -272,19 +272,6 @@ fn write_rest(
     }
     writer.commit(digest, blob.size())?;
     Ok(moved)
-}
-
-/// Begins a blob anew when a registry has forgotten an upload that cannot be continued, or a mirror gave another blob.
-pub(crate) fn restarting<T>(
-    mut attempt: impl FnMut() -> Result<T, ImageError>,
-) -> Result<T, ImageError> {
-    let mut starts = 1;
-    loop {
-        match attempt() {
-            Err(ImageError::Registry(error)) if error.begins_anew(starts) => starts += 1,
-            outcome => return outcome,
-        }
-    }
 }
 
 fn action_of(layer: &Descriptor) -> Action {

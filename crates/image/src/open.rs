@@ -7,7 +7,7 @@ use sealift_layer::{ORIGINAL, OpenError, Original, OriginalKind, RECIPIENTS, ele
 use sealift_oci::{Descriptor, Digest, Document, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::copy::{copy_blob, entry_of, names_exactly, put_small, restarting, without};
+use crate::copy::{copy_blob, entry_of, names_exactly, put_small, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::opening::{Identities, LANES, OpenedLayer, SealedDigest, open_layer, prepare};
@@ -15,7 +15,7 @@ use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
-use crate::work::in_parallel;
+use crate::work::{in_parallel, restarting};
 
 /// Opens the sealed layers of an image.
 pub struct Open<'a> {
@@ -168,7 +168,8 @@ impl Open<'_> {
             action,
         });
         let opened = restarting(|| {
-            let mut writer = self.sink.blob(None)?.leaving_digest();
+            let mut writer = self.sink.blob(None)?;
+            writer.leave_digest();
             let opened = open_layer(
                 layer,
                 self.source,

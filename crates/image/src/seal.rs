@@ -11,14 +11,14 @@ use sealift_oci::{
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::blob::{LANES, SealedBlob, seal_blob, sealed_annotations_len};
-use crate::copy::{copy_blob, entry_of, put_small, restarting, without};
+use crate::copy::{copy_blob, entry_of, put_small, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
 use crate::tree::{Branch, Image, Node, Tree, rendered};
-use crate::work::in_parallel;
+use crate::work::{in_parallel, restarting};
 
 /// Seals the layers of an image.
 pub struct Seal<'a> {

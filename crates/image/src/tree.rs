@@ -6,8 +6,8 @@ use sealift_oci::{
 };
 use sealift_registry::{RawManifest, Source};
 
-use crate::copy::restarting;
 use crate::error::ImageError;
+use crate::work::restarting;
 
 /// What a reference names, with everything below it down to the manifests.
 #[derive(Debug)]

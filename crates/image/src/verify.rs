@@ -5,7 +5,6 @@ use flate2::write::MultiGzDecoder;
 use sealift_oci::{Compression, Config, Descriptor, DiffId, Digest, Hasher, MediaType, Platform};
 use sealift_registry::Source;
 
-use crate::copy::restarting;
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
@@ -13,7 +12,7 @@ use crate::opening::{Identities, LANES, SealedDigest, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::pump;
 use crate::tree::Tree;
-use crate::work::in_parallel;
+use crate::work::{in_parallel, restarting};
 
 /// Checks everything that can be checked of an image, without writing anything.
 pub struct Verify<'a> {

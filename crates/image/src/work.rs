@@ -55,6 +55,19 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
+/// Begins a blob anew when a registry has forgotten an upload that cannot be continued, or a mirror gave another blob.
+pub(crate) fn restarting<T>(
+    mut attempt: impl FnMut() -> Result<T, ImageError>,
+) -> Result<T, ImageError> {
+    let mut starts = 1;
+    loop {
+        match attempt() {
+            Err(ImageError::Registry(error)) if error.begins_anew(starts) => starts += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

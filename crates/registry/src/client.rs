@@ -13,6 +13,7 @@ use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN, MediaType, Reference};
 use crate::answer::Complaint;
 use crate::credentials::Credentials;
 use crate::error::{Error, Failure, Mismatch};
+use crate::holding::Holding;
 use crate::http::{Answer, Call, Http, HttpOptions, Proxies, Setback, Streamed, may_speak_no_tls};
 use crate::journal::Journal;
 use crate::login::{Access, Login, Logins, Repository};
@@ -83,20 +84,6 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
-/// An upload's part of the memory for octets that are held until they have arrived.
-#[derive(Debug)]
-pub(crate) struct Holding(Arc<()>);
-
-impl Holding {
-    /// Returns the length of the next chunk: with many uploads at a time they are short, so that all of them together take
-    /// little more than two of full length, but not as short as some registries refuse.
-    pub(crate) fn chunk_size(&self, full: usize) -> usize {
-        // The client has one, too.
-        let uploads = Arc::strong_count(&self.0) - 1;
-        (full.saturating_mul(2) / uploads.max(1)).clamp(full.min(LEAST_SHARED_CHUNK), full)
-    }
-}
-
 #[derive(Debug)]
 struct Inner {
     http_options: HttpOptions,
@@ -110,7 +97,7 @@ struct Inner {
     manifest_limit: usize,
     chunk_size: usize,
     /// Shared with every upload that holds octets until they have arrived.
-    holding: Arc<()>,
+    holding: Holding,
     journal: Option<Journal>,
     parallel_ranges: NonZeroUsize,
     /// Registries that take blobs in one piece only.
@@ -147,7 +134,7 @@ impl Client {
             retry: options.retry,
             manifest_limit: options.manifest_limit,
             chunk_size: options.chunk_size.max(MIN_CHUNK_SIZE),
-            holding: Arc::default(),
+            holding: Holding::default(),
             journal: options.journal.map(Journal::new),
             parallel_ranges: options.parallel_ranges.min(MAX_PARALLEL_RANGES),
             without_chunks: Mutex::default(),
@@ -618,7 +605,7 @@ impl Client {
 
     /// Says that an upload holds octets, until it is dropped.
     pub(crate) fn hold(&self) -> Holding {
-        Holding(Arc::clone(&self.0.holding))
+        self.0.holding.clone()
     }
 
     /// Returns the length up to which a blob that is known beforehand is held, to be sent in one request.
@@ -763,8 +750,6 @@ const DOCKER_HUB: &str = "registry-1.docker.io";
 /// How often one request to a mirror is tried.
 const MIRROR_ATTEMPTS: u32 = 2;
 const MIN_CHUNK_SIZE: usize = 64 * 1024;
-/// Length under which chunks are not shortened; what is stored at S3 comes in parts of at least 5 MiB.
-const LEAST_SHARED_CHUNK: usize = 5 * 1024 * 1024;
 const MAX_HELD: usize = 1024 * 1024;
 const MAX_PARALLEL_RANGES: NonZeroUsize = match NonZeroUsize::new(16) {
     Some(limit) => limit,

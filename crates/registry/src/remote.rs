@@ -10,8 +10,9 @@ use sealift_oci::{Descriptor, Digest, Reference};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::{Client, Holding};
+use crate::client::Client;
 use crate::error::{Error, Mismatch};
+use crate::holding::Holding;
 use crate::login::Access;
 use crate::manifest::RawManifest;
 use crate::mirrors::Givers;

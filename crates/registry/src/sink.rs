@@ -145,13 +145,6 @@ impl BlobWriter {
     /// Leaves the digest to the caller: [`commit`](Self::commit) believes the one it is told.
     ///
     /// For whoever hashes what is written anyway, as it comes. Works only before the first octet.
-    #[must_use]
-    pub fn leaving_digest(mut self) -> Self {
-        self.leave_digest();
-        self
-    }
-
-    /// The same, for a writer in its place.
     pub fn leave_digest(&mut self) {
         self.0.leave_digest();
     }
