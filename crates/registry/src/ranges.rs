@@ -183,3 +183,22 @@ impl Parts {
 /// Octets of a part, which are in memory until those before it were read.
 const PART_LEN: usize = 2 * 1024 * 1024;
 const PART: u64 = PART_LEN as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_nobody_waits_for_is_given_up() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+            let fetch = Fetch(tokio::spawn(async move {
+                let _under_way = under_way;
+                std::future::pending().await
+            }));
+            drop(fetch.arrived());
+            assert!(ended.recv().await.is_none());
+        });
+    }
+}
