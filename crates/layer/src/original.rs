@@ -207,10 +207,18 @@ impl<'a> Element<'a> {
 }
 
 fn pack(original: &Original) -> std::io::Result<Vec<u8>> {
+    let parts = [
+        original.media_type.as_str().as_bytes(),
+        b"\n",
+        &original.octets,
+    ];
     let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-    encoder.write_all(original.media_type.as_str().as_bytes())?;
-    encoder.write_all(b"\n")?;
-    encoder.write_all(&original.octets)?;
+    // Not knowing how little it is, zstd takes 15 MiB to work in.
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    encoder.set_pledged_src_size(Some(len as u64))?;
+    for part in parts {
+        encoder.write_all(part)?;
+    }
     encoder.finish()
 }
 
