@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use sealift_layer::{Original, OriginalKey, OriginalKind, Plan, SealError, Sealer, Tagging};
 use sealift_oci::{Descriptor, Digest, MediaType};
 use sealift_registry::{RawManifest, Sink, Source};
+use sealift_sha256::Sha256;
 
 use crate::crew::{Crew, Lanes, Task};
 use crate::error::ImageError;
@@ -143,5 +144,9 @@ pub(crate) const LANES: usize = 3;
 impl Task for Tagging {
     fn take(&mut self, octets: &[u8]) {
         self.update(octets);
+    }
+
+    fn sha256(&mut self) -> Option<&mut Sha256> {
+        Some(self.sha256())
     }
 }

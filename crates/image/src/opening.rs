@@ -8,6 +8,8 @@ use sealift_layer::{
 };
 use sealift_oci::{Algorithm, Descriptor, Digest, MediaType};
 use sealift_registry::Source;
+use sealift_sha256::Sha256;
+use sealift_sys::Buffer;
 use tempfile::SpooledTempFile;
 
 use crate::crew::{Crew, Lane, Lanes, Stop, Task};
@@ -313,6 +315,10 @@ impl Task for Unchecked {
     fn take(&mut self, octets: &[u8]) {
         self.update(octets);
     }
+
+    fn sha256(&mut self) -> Option<&mut Sha256> {
+        Some(self.sha256())
+    }
 }
 
 fn each_piece(
@@ -320,7 +326,7 @@ fn each_piece(
     mut take: impl FnMut(&[u8]) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
     file.seek(SeekFrom::Start(0)).map_err(spool_failed)?;
-    let mut piece = vec![0; PIECE_LEN];
+    let mut piece = Buffer::zeroed(PIECE_LEN);
     loop {
         match file.read(&mut piece).map_err(spool_failed)? {
             0 => return Ok(()),

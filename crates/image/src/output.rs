@@ -21,7 +21,7 @@ impl<'l> Output<'l> {
     pub(crate) fn new(lanes: &'l Lanes<'l>) -> Self {
         let ring = Ring::new();
         Self {
-            buffer: ring.try_take().unwrap_or_default(),
+            buffer: ring.next(lanes),
             ring,
             digest: lanes.begin(Hasher::new(Algorithm::Sha256)),
             size: 0,

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 
 use sealift_registry::BlobCheck;
+use sealift_sys::Buffer;
 
 use crate::crew::{Lane, Lanes};
 use crate::error::{ImageError, Kind};
@@ -43,8 +44,8 @@ pub(crate) fn pump_checked(
         let ring = Ring::new();
         let home = Arc::clone(&ring);
         scope.spawn(move || {
-            while let Some(mut buffer) = home.take() {
-                buffer.resize(PIECE_LEN, 0);
+            while let Some(buffer) = home.take() {
+                let mut buffer = buffer.resized(PIECE_LEN);
                 let read = fill(reader, &mut buffer);
                 let last = !matches!(&read, Ok(read) if *read == PIECE_LEN);
                 let sent = filled_in.send(read.map(|read| {
@@ -82,7 +83,7 @@ pub(crate) fn pass(
     reader: &mut impl Read,
     mut take: impl FnMut(&[u8]) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
-    let mut piece = vec![0; PIECE_LEN];
+    let mut piece = Buffer::zeroed(PIECE_LEN);
     loop {
         match reader.read(&mut piece) {
             Ok(0) => return Ok(()),

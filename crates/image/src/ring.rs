@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
+use sealift_sys::Buffer;
+
 use crate::crew::{Lanes, lock, wait};
 
 /// Length of the pieces that travel between threads: a whole number of 16 KiB chunks that fits the L2 cache.
@@ -17,7 +19,7 @@ pub(crate) struct Ring {
 }
 
 struct RingState {
-    free: Vec<Vec<u8>>,
+    free: Vec<Buffer>,
     /// Buffers that have not been needed yet.
     unmade: usize,
     closed: bool,
@@ -36,12 +38,12 @@ impl Ring {
     }
 
     /// Returns a buffer with whatever is in it, if one is free.
-    pub(crate) fn try_take(&self) -> Option<Vec<u8>> {
+    pub(crate) fn try_take(&self) -> Option<Buffer> {
         lock(&self.state).take()
     }
 
     /// Waits for a buffer; none once the ring is closed.
-    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+    pub(crate) fn take(&self) -> Option<Buffer> {
         let mut state = lock(&self.state);
         loop {
             if state.closed {
@@ -54,13 +56,12 @@ impl Ring {
         }
     }
 
-    /// Returns an empty buffer, and works on the lanes until there is one. Not for a ring that is closed.
+    /// Returns memory with nothing in it, and works on the lanes until there is some. Not for a ring that is closed.
     pub(crate) fn next(&self, lanes: &Lanes<'_>) -> Vec<u8> {
-        let mut buffer = lanes
-            .wait(|| self.try_take().map(Some), || self.take())
-            .unwrap_or_default();
-        buffer.clear();
-        buffer
+        let buffer = lanes.wait(|| self.try_take().map(Some), || self.take());
+        let mut memory = buffer.unwrap_or_default().into_memory();
+        memory.clear();
+        memory
     }
 
     /// Sends away whoever waits.
@@ -71,24 +72,24 @@ impl Ring {
 }
 
 impl RingState {
-    fn take(&mut self) -> Option<Vec<u8>> {
+    fn take(&mut self) -> Option<Buffer> {
         self.free.pop().or_else(|| {
             self.unmade = self.unmade.checked_sub(1)?;
-            Some(Vec::new())
+            Some(Buffer::default())
         })
     }
 }
 
 /// A full buffer, shared by whoever looks at it; the last one to let go sends it home.
 pub(crate) struct Piece {
-    octets: Vec<u8>,
+    octets: Buffer,
     ring: Arc<Ring>,
 }
 
 impl Piece {
-    pub(crate) fn new(octets: Vec<u8>, ring: &Arc<Ring>) -> Arc<Self> {
+    pub(crate) fn new(octets: impl Into<Buffer>, ring: &Arc<Ring>) -> Arc<Self> {
         Arc::new(Self {
-            octets,
+            octets: octets.into(),
             ring: Arc::clone(ring),
         })
     }

@@ -2,8 +2,9 @@
 
 use aws_lc_rs::cipher::{AES_256, EncryptionContext, StreamingEncryptingKey, UnboundCipherKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
 use aws_lc_rs::iv::FixedLength;
+use sealift_sha256::Sha256;
+use zeroize::Zeroizing;
 
 use crate::chunked::extend;
 use crate::key::LayerKey;
@@ -52,26 +53,44 @@ impl Keystream {
     }
 }
 
-/// The HMAC of a ciphertext in the making.
+/// The HMAC-SHA256 of a ciphertext in the making (RFC 2104, section 2). Written out, and not the library's, because its inner hash
+/// is to go along with others.
 #[derive(Clone)]
-pub(crate) struct Tagger(hmac::Context);
+pub(crate) struct Tagger {
+    inner: Sha256,
+    outer: Sha256,
+}
 
 impl Tagger {
     pub(crate) fn new(key: &LayerKey) -> Self {
-        Self(hmac::Context::with_key(&hmac::Key::new(
-            hmac::HMAC_SHA256,
-            key.expose(),
-        )))
+        let padded = |pad: u8| {
+            let mut block = Zeroizing::new([pad; HASH_BLOCK]);
+            for (octet, key) in block.iter_mut().zip(key.expose()) {
+                *octet ^= key;
+            }
+            let mut hash = Sha256::new();
+            hash.update(&*block);
+            hash
+        };
+        Self {
+            inner: padded(0x36),
+            outer: padded(0x5c),
+        }
     }
 
-    pub(crate) fn update(&mut self, ciphertext: &[u8]) {
-        self.0.update(ciphertext);
+    /// Borrows what takes the ciphertext.
+    pub(crate) fn inner(&mut self) -> &mut Sha256 {
+        &mut self.inner
     }
 
-    pub(crate) fn finish(self) -> [u8; PublicOptions::TAG_LEN] {
-        let mut tag = [0; PublicOptions::TAG_LEN];
-        tag.copy_from_slice(self.0.sign().as_ref());
-        tag
+    /// Returns how many octets the ciphertext has so far.
+    pub(crate) fn len(&self) -> u64 {
+        self.inner.taken().saturating_sub(HASH_BLOCK as u64)
+    }
+
+    pub(crate) fn finish(mut self) -> [u8; PublicOptions::TAG_LEN] {
+        self.outer.update(&self.inner.finish());
+        self.outer.finish()
     }
 
     /// Compares with each of `expected` in constant time; `None` is all a forger learns.
@@ -82,6 +101,9 @@ impl Tagger {
             .find_map(|expected| verify_slices_are_equal(&tag, expected).ok())
     }
 }
+
+/// Octets of a block of SHA-256, which is longer than the key.
+const HASH_BLOCK: usize = 64;
 
 /// Octets of an AES block.
 const BLOCK: usize = 16;

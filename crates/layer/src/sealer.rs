@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use sealift_keywrap::{LayerSecret, Recipient, WrapContext};
 use sealift_oci::{Digest, MediaType};
+use sealift_sha256::Sha256;
 
 use crate::annotations::{PUBLIC_OPTIONS, RECIPIENTS, Recipients, Wraps};
 use crate::chunked::{ChunkError, Commitment, MessageKey, MessageSealer, Salt};
@@ -232,7 +233,7 @@ impl Sealer {
                     let start = out.len();
                     keystream.apply(step, out)?;
                     if let Some(tagger) = tagger {
-                        tagger.update(out.split_at(start).1);
+                        tagger.inner().update(out.split_at(start).1);
                     }
                     Ok(())
                 })
@@ -281,7 +282,12 @@ pub struct Tagging(Box<Tagger>);
 impl Tagging {
     /// Takes the sealed octets that come next.
     pub fn update(&mut self, sealed: &[u8]) {
-        self.0.update(sealed);
+        self.sha256().update(sealed);
+    }
+
+    /// Borrows what [`update`](Self::update) feeds, to feed it together with another SHA-256.
+    pub fn sha256(&mut self) -> &mut Sha256 {
+        self.0.inner()
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest as sha2;
+use sealift_sha256::Sha256;
 use thiserror::Error;
 
 /// The digest of a stored blob: `algorithm:hex` (image-spec, `descriptor.md`, "Digests").
@@ -121,41 +122,64 @@ impl fmt::Display for Algorithm {
 
 /// A digest in the making.
 #[derive(Clone)]
-pub struct Hasher {
-    algorithm: Algorithm,
-    state: sha2::Context,
+pub struct Hasher(State);
+
+#[derive(Clone)]
+enum State {
+    Sha256(Box<Sha256>),
+    Sha512(sha2::Context),
 }
 
 impl Hasher {
     /// Starts with no octets.
     pub fn new(algorithm: Algorithm) -> Self {
-        let function = match algorithm {
-            Algorithm::Sha256 => &sha2::SHA256,
-            Algorithm::Sha512 => &sha2::SHA512,
-        };
-        Self {
-            algorithm,
-            state: sha2::Context::new(function),
+        Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(Box::default()),
+            Algorithm::Sha512 => State::Sha512(sha2::Context::new(&sha2::SHA512)),
+        })
+    }
+
+    /// Returns which hash function it is.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha512(_) => Algorithm::Sha512,
         }
     }
 
     /// Appends octets.
     pub fn update(&mut self, octets: &[u8]) {
-        self.state.update(octets);
+        match &mut self.0 {
+            State::Sha256(state) => state.update(octets),
+            State::Sha512(state) => state.update(octets),
+        }
+    }
+
+    /// Borrows the SHA-256, if it is one, to feed it together with another.
+    pub fn as_sha256(&mut self) -> Option<&mut Sha256> {
+        match &mut self.0 {
+            State::Sha256(state) => Some(state),
+            State::Sha512(_) => None,
+        }
     }
 
     /// Returns the digest of everything appended.
     pub fn finish(self) -> Digest {
+        let algorithm = self.algorithm();
+        let hex = match self.0 {
+            State::Sha256(state) => hex::encode(state.finish()),
+            State::Sha512(state) => hex::encode(state.finish()),
+        };
         Digest {
-            algorithm: self.algorithm,
-            hex: hex::encode(self.state.finish()).into(),
+            algorithm,
+            hex: hex.into(),
         }
     }
 }
 
 impl fmt::Debug for Hasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hasher({})", self.algorithm)
+        write!(f, "Hasher({})", self.algorithm())
     }
 }
 
@@ -193,6 +217,15 @@ mod tests {
             "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
         );
+    }
+
+    #[test]
+    fn only_a_sha256_can_be_fed_as_one() {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(b"a");
+        hasher.as_sha256().unwrap().update(b"bc");
+        assert_eq!(hasher.finish(), Digest::sha256(b"abc"));
+        assert!(Hasher::new(Algorithm::Sha512).as_sha256().is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealift_oci::{Descriptor, Digest, Hasher, Reference};
+use sealift_sys::Buffer;
 
 use crate::client::manifest_what;
 use crate::error::{Error, Mismatch};
@@ -186,7 +187,7 @@ impl Shared {
         }
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         let mut hasher = Hasher::new(digest.algorithm());
-        let mut piece = vec![0; 256 * 1024];
+        let mut piece = Buffer::zeroed(256 * 1024);
         loop {
             match io::Read::read(&mut file, &mut piece).map_err(Error::io("read", path))? {
                 0 => break,

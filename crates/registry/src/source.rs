@@ -131,6 +131,11 @@ impl BlobCheck {
         self.hasher.update(octets);
     }
 
+    /// Borrows what [`update`](Self::update) feeds, to feed it together with another one.
+    pub fn hasher(&mut self) -> &mut Hasher {
+        &mut self.hasher
+    }
+
     /// Compares the digest of everything that was taken.
     ///
     /// # Errors

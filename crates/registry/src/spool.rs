@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sealift_oci::{Algorithm, Digest, Hasher};
+use sealift_sys::Buffer;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::client::blob_what;
@@ -270,7 +271,7 @@ pub(crate) fn hash(reader: &mut impl io::Read, algorithm: Algorithm) -> io::Resu
 
 /// Hashes everything a reader has; returns how much it was.
 fn feed(reader: &mut impl io::Read, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut buf = vec![0; BUFFER];
+    let mut buf = Buffer::zeroed(BUFFER);
     let mut total = 0;
     loop {
         match reader.read(&mut buf)? {

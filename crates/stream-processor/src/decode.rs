@@ -8,9 +8,11 @@ use sealift_layer::{
 };
 use sealift_oci::json::excerpt;
 use sealift_oci::{Algorithm, Descriptor, Digest, Hasher, MediaType};
+use sealift_sys::Buffer;
 
 use crate::content_store::{ContentStore, Descriptions, annotations};
 use crate::error::DecodeError;
+use crate::outlet::Outlet;
 use crate::payload::LayerDescriptor;
 use crate::spool::{Spool, read};
 
@@ -50,24 +52,27 @@ pub enum Horizon {
 pub fn decode(
     job: &Job<'_, impl SecretSource + ?Sized>,
     source: &mut impl Read,
-    sink: &mut impl Write,
+    sink: &mut (impl Write + Send),
 ) -> Result<u64, DecodeError> {
     let told = job
         .descriptor
         .and_then(|descriptor| descriptor.digest.as_deref());
     let told = told.map_or_else(|| UNKNOWN.into(), excerpt);
     let claims = claims(job).map_err(|error| name(error, &told))?;
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = Buffer::zeroed(PIECE);
     match begin(source, &mut buffer).map_err(|error| name(error, &told))? {
         Start::Chunked(mut layer) => {
             let opener = unlock(job, &claims, &mut layer)?;
-            stream(opener, source, sink, &mut buffer)
+            Outlet::into(sink, |outlet| stream(opener, source, outlet, &mut buffer))
                 .map_err(|error| name(error, layer.commitment()))
         }
         Start::CtrHmac(first) => {
             let mut spool = Spool::new(job.spool);
             let (checked, digest) = check(job, &claims, &first, source, &mut spool, &mut buffer)?;
-            replay(&checked, &mut spool, sink, &mut buffer).map_err(|error| name(error, digest))
+            Outlet::into(sink, |outlet| {
+                replay(&checked, &mut spool, outlet, &mut buffer)
+            })
+            .map_err(|error| name(error, digest))
         }
     }
 }
@@ -205,31 +210,24 @@ fn more_telling(one: OpenError, other: OpenError) -> OpenError {
 fn stream(
     mut opener: LayerOpener,
     source: &mut impl Read,
-    sink: &mut impl Write,
+    outlet: &mut Outlet,
     buffer: &mut [u8],
-) -> Result<u64, DecodeError> {
-    let mut written = 0;
-    let mut plain = Vec::with_capacity(PIECE + PIECE / 2);
-    let mut release = |plain: &mut Vec<u8>| {
-        sink.write_all(plain).map_err(DecodeError::Write)?;
-        written += plain.len() as u64;
-        plain.clear();
-        Ok::<_, DecodeError>(written)
-    };
+) -> Result<(), DecodeError> {
+    let mut plain = Vec::new();
     // What came with the beginning is released before more is waited for.
     opener.update(&[], &mut plain)?;
-    release(&mut plain)?;
+    outlet.release(&mut plain)?;
     loop {
         let piece = read(source, buffer).map_err(DecodeError::Read)?;
         if piece.is_empty() {
             break;
         }
         opener.update(piece, &mut plain)?;
-        release(&mut plain)?;
+        outlet.release(&mut plain)?;
     }
     // The runtime compares the diff ID, which is closer to what it unpacks than the digest of the compressed layer.
     opener.finish(Release::AfterLastChunk, &mut plain)?;
-    release(&mut plain)
+    outlet.release(&mut plain)
 }
 
 /// Spools an ocicrypt layer and finds the key that authenticates it.
@@ -386,18 +384,16 @@ fn fill(
 fn replay(
     checked: &Checked,
     spool: &mut Spool,
-    sink: &mut impl Write,
+    outlet: &mut Outlet,
     buffer: &mut [u8],
-) -> Result<u64, DecodeError> {
+) -> Result<(), DecodeError> {
     let mut decryptor = checked.decrypt_from(0)?;
-    let mut plain = Vec::with_capacity(PIECE + 16);
+    let mut plain = Vec::new();
     spool.replay(buffer, |piece| {
-        plain.clear();
         decryptor.update(piece, &mut plain)?;
-        sink.write_all(&plain).map_err(DecodeError::Write)
+        outlet.release(&mut plain)
     })?;
-    decryptor.finish()?;
-    Ok(checked.len())
+    Ok(decryptor.finish()?)
 }
 
 fn name(error: DecodeError, layer: impl ToString) -> DecodeError {

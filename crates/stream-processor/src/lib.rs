@@ -11,6 +11,7 @@ mod content_store;
 mod decode;
 mod error;
 mod key_folder;
+mod outlet;
 mod payload;
 mod spool;
 mod wiped;

@@ -33,8 +33,14 @@ const HOUSE: &[Room] = &[
         asks_not: &[],
     },
     Room {
-        name: "oci",
+        name: "sha256",
         uses: &[],
+        never: NETWORK,
+        asks_not: SYSTEM,
+    },
+    Room {
+        name: "oci",
+        uses: &["sha256"],
         never: NETWORK,
         asks_not: SYSTEM,
     },
@@ -53,7 +59,7 @@ const HOUSE: &[Room] = &[
     // Level 1: one layer, one key, one decision, one blob.
     Room {
         name: "layer",
-        uses: &["oci", "keywrap"],
+        uses: &["sha256", "oci", "keywrap"],
         never: NETWORK,
         asks_not: SYSTEM,
     },
@@ -71,14 +77,14 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "registry",
-        uses: &["oci"],
+        uses: &["sys", "oci"],
         never: TERMINAL,
         asks_not: SURROUNDINGS,
     },
     // Level 2: whole images, other processes.
     Room {
         name: "image",
-        uses: &["oci", "layer", "keywrap", "registry"],
+        uses: &["sys", "sha256", "oci", "layer", "keywrap", "registry"],
         never: TERMINAL,
         asks_not: SURROUNDINGS,
     },
@@ -402,11 +408,50 @@ fn every_crate_tells_its_scope_and_takes_the_lints_of_the_house() {
         }
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         let manifest = manifest.replace("\r\n", "\n");
+        if name == UNSAFE {
+            assert_eq!(own_lints(&manifest), lints_with_unsafe(&workspace.root));
+            continue;
+        }
         assert!(
             manifest.contains("[lints]\nworkspace = true"),
             "{name} has lints of its own"
         );
     }
+}
+
+/// The crate that may have `unsafe` code, where it says why.
+const UNSAFE: &str = "sha256";
+
+fn own_lints(manifest: &str) -> BTreeSet<String> {
+    let lints = manifest.split_once("[lints.rust]").unwrap().1;
+    lines(lints)
+}
+
+/// The lints of the house, as that crate must repeat them.
+fn lints_with_unsafe(root: &Path) -> BTreeSet<String> {
+    let house = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let house = house.replace("\r\n", "\n");
+    let (_, lints) = house.split_once("[workspace.lints.rust]").unwrap();
+    let (lints, _) = lints.split_once("\n#").unwrap();
+    let lints = lints
+        .replace("workspace.", "")
+        .replace("unsafe_code = \"forbid\"", "unsafe_code = \"deny\"");
+    lines(&(lints + "\nundocumented_unsafe_blocks = \"deny\""))
+}
+
+fn lines(text: &str) -> BTreeSet<String> {
+    let filled = text.lines().filter(|line| !line.is_empty());
+    filled.map(str::to_owned).collect()
+}
+
+#[test]
+fn there_is_one_unsafe_call() {
+    let mut found = Vec::new();
+    for path in sources(&workspace().root.join("crates").join(UNSAFE)) {
+        let source = fs::read_to_string(path).unwrap();
+        found.extend(mentions(&source, &["unsafe {", "unsafe fn", "unsafe impl"]));
+    }
+    assert_eq!(found, ["unsafe {"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use sealift_keywrap::keys::{KeyType, generate, parse_private, parse_public};
 use sealift_keywrap::{Keyring, Recipient, WrapContext};
 use sealift_layer::{Binding, Cipher, Claims, Embedding, Intake, Plan, SealedLayer, Sealer, Start};
 use sealift_oci::{Algorithm, Digest, Hasher, MediaType};
+use sealift_sys::Buffer;
 
 use super::limit::{Costs, Stage};
 use crate::exit::{Code, Failure};
@@ -56,7 +57,7 @@ pub(crate) fn measure(folder: &Path, time: Duration) -> Result<Costs, Failure> {
             }),
             Stage::Read => repeated(time, || {
                 file.rewind()?;
-                let mut buffer = vec![0; PIECE];
+                let mut buffer = Buffer::zeroed(PIECE);
                 while file.read(&mut buffer)? > 0 {}
                 Ok(())
             }),

@@ -3,6 +3,7 @@ use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use sealift_keywrap::{LayerSecret, WrapContext};
+use sealift_sha256::Sha256;
 
 use crate::annotations::{Recipients, Wraps};
 use crate::claims::Claims;
@@ -107,7 +108,6 @@ impl CtrHmacLayer {
         Ok(Unchecked {
             tagger: Tagger::new(&key),
             tags: tags(&self.sought, &candidate.nonce).collect(),
-            len: 0,
             key,
             digest: candidate.private.digest,
             nonce: candidate.nonce,
@@ -218,7 +218,6 @@ struct Candidate {
 pub struct Unchecked {
     tagger: Tagger,
     tags: Vec<[u8; PublicOptions::TAG_LEN]>,
-    len: u64,
     key: LayerKey,
     digest: Box<str>,
     nonce: CounterBlock,
@@ -228,8 +227,12 @@ pub struct Unchecked {
 impl Unchecked {
     /// Takes the ciphertext in pieces of any size.
     pub fn update(&mut self, ciphertext: &[u8]) {
-        self.tagger.update(ciphertext);
-        self.len += ciphertext.len() as u64;
+        self.sha256().update(ciphertext);
+    }
+
+    /// Borrows what [`update`](Self::update) feeds, to feed it together with another SHA-256.
+    pub fn sha256(&mut self) -> &mut Sha256 {
+        self.tagger.inner()
     }
 
     /// Ends the ciphertext and compares its tag.
@@ -237,6 +240,7 @@ impl Unchecked {
     /// # Errors
     /// [`OpenError::Authentication`]; another key may still fit.
     pub fn finish(self) -> Result<Checked, OpenError> {
+        let len = self.tagger.len();
         self.tagger
             .verify(&self.tags)
             .ok_or(OpenError::Authentication)?;
@@ -244,7 +248,7 @@ impl Unchecked {
             key: self.key,
             nonce: self.nonce,
             digest: self.digest,
-            len: self.len,
+            len,
             secret: self.secret,
         })
     }
@@ -253,7 +257,7 @@ impl Unchecked {
 impl fmt::Debug for Unchecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unchecked")
-            .field("len", &self.len)
+            .field("len", &self.tagger.len())
             .finish_non_exhaustive()
     }
 }
