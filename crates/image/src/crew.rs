@@ -494,6 +494,7 @@ mod tests {
     use std::thread::{self, ThreadId};
 
     use sealift_oci::{Algorithm, Digest};
+    use sealift_sys::Buffer;
 
     use super::*;
     use crate::ring::{RING, Ring};
@@ -518,6 +519,12 @@ mod tests {
 
     fn hasher() -> Hasher {
         Hasher::new(Algorithm::Sha256)
+    }
+
+    fn piece(octets: Vec<u8>, ring: &Arc<Ring>) -> Arc<Piece> {
+        let mut buffer = Buffer::default();
+        buffer.lengthen(octets.len()).copy_from_slice(&octets);
+        Piece::new(buffer, ring)
     }
 
     fn left<T: Task>(lane: &Lane<'_, T>) -> usize {
@@ -556,8 +563,8 @@ mod tests {
             let lanes = Lanes::of(&crew);
             let ring = Ring::new();
             let (first, second) = (lanes.begin(hasher()), lanes.begin(hasher()));
-            first.push(&Piece::new(octets(), &ring));
-            second.push(&Piece::new(octets(), &ring));
+            first.push(&piece(octets(), &ring));
+            second.push(&piece(octets(), &ring));
             assert!(lanes.run_one());
             assert_eq!((left(&first), left(&second)), (0, left_on_second));
             for lane in [first, second] {
@@ -574,9 +581,9 @@ mod tests {
         let (mine, others) = (Lanes::of(&crew), Lanes::of(&crew));
         let ring = Ring::new();
         let (own, other) = (mine.begin(hasher()), others.begin(hasher()));
-        own.push(&Piece::new(vec![1; 100], &ring));
+        own.push(&piece(vec![1; 100], &ring));
         for octet in [2, 3] {
-            other.push(&Piece::new(vec![octet; 100], &ring));
+            other.push(&piece(vec![octet; 100], &ring));
         }
         assert!(mine.run_one());
         assert_eq!((left(&own), left(&other)), (0, 1));
@@ -591,12 +598,12 @@ mod tests {
         let lanes = Lanes::alone();
         let ring = Ring::new();
         let (sum, hash) = (lanes.begin(Sum(0)), lanes.begin(hasher()));
-        sum.push(&Piece::new(vec![2; 10], &ring));
-        hash.push(&Piece::new(vec![2; 10], &ring));
+        sum.push(&piece(vec![2; 10], &ring));
+        hash.push(&piece(vec![2; 10], &ring));
         assert!(lanes.run_one());
         assert_eq!((left(&sum), left(&hash)), (0, 1));
-        hash.push(&Piece::new(vec![3; 10], &ring));
-        sum.push(&Piece::new(vec![3; 10], &ring));
+        hash.push(&piece(vec![3; 10], &ring));
+        sum.push(&piece(vec![3; 10], &ring));
         let both = [[2; 10], [3; 10]].concat();
         assert_eq!(hash.finish().unwrap().finish(), Digest::sha256(&both));
         assert_eq!(sum.finish().unwrap().0, 50);
@@ -623,7 +630,9 @@ mod tests {
                         for n in 0..200_u16 {
                             let mut octets = ring.next(&lanes);
                             let len = usize::from(n) * 37 % 1500 + usize::from(layer);
-                            octets.extend((0..len).map(|i| i.to_le_bytes()[0] ^ layer));
+                            for (i, octet) in octets.lengthen(len).iter_mut().enumerate() {
+                                *octet = i.to_le_bytes()[0] ^ layer;
+                            }
                             let piece = Piece::new(octets, &ring);
                             one.push(&piece);
                             first.extend_from_slice(piece.octets());

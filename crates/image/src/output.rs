@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use sealift_oci::{Algorithm, Digest, Hasher};
+use sealift_sys::Buffer;
 
 use crate::crew::{Lane, Lanes};
 use crate::error::ImageError;
@@ -9,7 +10,7 @@ use crate::ring::{Piece, Ring};
 /// What is made of a layer, piece by piece: counted, and hashed on a lane while somebody takes it.
 pub(crate) struct Output<'l> {
     /// The next piece in the making.
-    pub(crate) buffer: Vec<u8>,
+    pub(crate) buffer: Buffer,
     ring: Arc<Ring>,
     digest: Lane<'l, Hasher>,
     size: u64,

@@ -56,12 +56,10 @@ impl Ring {
         }
     }
 
-    /// Returns memory with nothing in it, and works on the lanes until there is some. Not for a ring that is closed.
-    pub(crate) fn next(&self, lanes: &Lanes<'_>) -> Vec<u8> {
+    /// Returns an empty buffer, and works on the lanes until there is one. Not for a ring that is closed.
+    pub(crate) fn next(&self, lanes: &Lanes<'_>) -> Buffer {
         let buffer = lanes.wait(|| self.try_take().map(Some), || self.take());
-        let mut memory = buffer.unwrap_or_default().into_memory();
-        memory.clear();
-        memory
+        buffer.unwrap_or_default().resized(0)
     }
 
     /// Sends away whoever waits.
@@ -87,9 +85,9 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(octets: impl Into<Buffer>, ring: &Arc<Ring>) -> Arc<Self> {
+    pub(crate) fn new(octets: Buffer, ring: &Arc<Ring>) -> Arc<Self> {
         Arc::new(Self {
-            octets: octets.into(),
+            octets,
             ring: Arc::clone(ring),
         })
     }

@@ -6,9 +6,9 @@ use aws_lc_rs::iv::FixedLength;
 use sealift_sha256::Sha256;
 use zeroize::Zeroizing;
 
-use crate::chunked::extend;
 use crate::key::LayerKey;
 use crate::options::{CounterBlock, PublicOptions};
+use crate::room::Room;
 
 /// The library refused, which it does only when memory is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,11 +38,11 @@ impl Keystream {
     }
 
     /// Appends `input` combined with the keystream.
-    pub(crate) fn apply(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CipherFault> {
-        let before = out.len();
+    pub(crate) fn apply(&mut self, input: &[u8], out: &mut impl Room) -> Result<(), CipherFault> {
+        let before = out.octets().len();
         let written = self
             .cipher
-            .update(input, extend(out, input.len() + SLACK))
+            .update(input, out.lengthen(input.len() + SLACK))
             .map(|update| update.written().len());
         out.truncate(before + input.len());
         if written == Ok(input.len()) {

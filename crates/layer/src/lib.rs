@@ -19,6 +19,7 @@ mod layer_id;
 mod opener;
 mod options;
 mod original;
+mod room;
 mod sealer;
 mod unlock;
 
@@ -38,5 +39,6 @@ pub use options::{CounterBlock, PrivateOptions, PublicOptions};
 pub use original::{
     MAX_ELEMENTS, ORIGINAL, ORIGINAL_CONFIG, Original, OriginalKey, OriginalKind, elements,
 };
+pub use room::Room;
 pub use sealer::{Binding, Embedding, Finished, Material, Plan, SealedLayer, Sealer, Tagging};
 pub use unlock::SecretSource;

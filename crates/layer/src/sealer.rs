@@ -19,6 +19,7 @@ use crate::key::LayerKey;
 use crate::layer_id::LayerId;
 use crate::options::{CounterBlock, PrivateOptions, PublicOptions};
 use crate::original::OriginalKey;
+use crate::room::Room;
 
 /// What a layer is sealed as, and for whom.
 #[derive(Clone, Debug)]
@@ -219,21 +220,20 @@ impl Sealer {
     ///
     /// # Errors
     /// [`SealError::TooLong`] or [`SealError::Internal`]; the layer cannot be finished afterwards.
-    pub fn update(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+    pub fn update(&mut self, plain: &[u8], out: &mut impl Room) -> Result<(), SealError> {
         if self.failed {
             return Err(SealError::Internal);
         }
-        out.append(&mut self.prefix);
+        out.append(&std::mem::take(&mut self.prefix));
         let sealed = match &mut self.suite {
             Suite::Chunked { message, .. } => message.update(plain, out).map_err(SealError::from),
             Suite::CtrHmac { keystream, tagger } => {
-                out.reserve(plain.len() + STEP);
                 // In steps that stay in the cache between cipher and MAC.
                 plain.chunks(STEP).try_for_each(|step| {
-                    let start = out.len();
+                    let start = out.octets().len();
                     keystream.apply(step, out)?;
                     if let Some(tagger) = tagger {
-                        tagger.inner().update(out.split_at(start).1);
+                        tagger.inner().update(out.octets().split_at(start).1);
                     }
                     Ok(())
                 })
@@ -247,11 +247,11 @@ impl Sealer {
     ///
     /// # Errors
     /// As [`update`](Self::update), also when that had failed before, or when the tag was not given back.
-    pub fn finish(mut self, out: &mut Vec<u8>) -> Result<Finished, SealError> {
+    pub fn finish(mut self, out: &mut impl Room) -> Result<Finished, SealError> {
         if self.failed {
             return Err(SealError::Internal);
         }
-        out.append(&mut self.prefix);
+        out.append(&std::mem::take(&mut self.prefix));
         let public = match self.suite {
             Suite::Chunked {
                 message,

@@ -213,7 +213,7 @@ fn stream(
     outlet: &mut Outlet,
     buffer: &mut [u8],
 ) -> Result<(), DecodeError> {
-    let mut plain = Vec::new();
+    let mut plain = Buffer::default();
     // What came with the beginning is released before more is waited for.
     opener.update(&[], &mut plain)?;
     outlet.release(&mut plain)?;
@@ -388,7 +388,7 @@ fn replay(
     buffer: &mut [u8],
 ) -> Result<(), DecodeError> {
     let mut decryptor = checked.decrypt_from(0)?;
-    let mut plain = Vec::new();
+    let mut plain = Buffer::default();
     spool.replay(buffer, |piece| {
         decryptor.update(piece, &mut plain)?;
         outlet.release(&mut plain)

@@ -4,12 +4,14 @@ use std::io::Write;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
+use sealift_sys::Buffer;
+
 use crate::error::DecodeError;
 
 /// Where released plaintext goes.
 pub(crate) struct Outlet {
-    full: SyncSender<Vec<u8>>,
-    empty: Receiver<Vec<u8>>,
+    full: SyncSender<Buffer>,
+    empty: Receiver<Buffer>,
     released: u64,
 }
 
@@ -55,7 +57,7 @@ impl Outlet {
     ///
     /// # Errors
     /// [`DecodeError::Write`] when writing has failed.
-    pub(crate) fn release(&mut self, plain: &mut Vec<u8>) -> Result<(), DecodeError> {
+    pub(crate) fn release(&mut self, plain: &mut Buffer) -> Result<(), DecodeError> {
         if plain.is_empty() {
             return Ok(());
         }
@@ -69,14 +71,13 @@ impl Outlet {
 
 fn write_all(
     sink: &mut impl Write,
-    pieces: &Receiver<Vec<u8>>,
-    written: &Sender<Vec<u8>>,
+    pieces: &Receiver<Buffer>,
+    written: &Sender<Buffer>,
 ) -> Result<(), DecodeError> {
-    for mut piece in pieces {
+    for piece in pieces {
         sink.write_all(&piece).map_err(DecodeError::Write)?;
-        piece.clear();
         // Nobody needs it any more once everything is released.
-        let _ = written.send(piece);
+        let _ = written.send(piece.resized(0));
     }
     Ok(())
 }
@@ -121,10 +122,10 @@ mod tests {
     }
 
     fn release(outlet: &mut Outlet, pieces: u8) -> Result<(), DecodeError> {
-        let mut plain = Vec::new();
+        let mut plain = Buffer::default();
         for n in 0..pieces {
             assert!(plain.is_empty(), "a buffer came back with something in it");
-            plain.extend_from_slice(&[n; 10]);
+            plain.lengthen(10).fill(n);
             outlet.release(&mut plain)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 /// one string instruction of the processor, which takes three to four times as long to such a place on some (AMD EPYC, 256 KiB at
 /// once: 1.2 instead of 4.3 GiB/s from a file in memory, 0.95 instead of 2.5 from a pipe).
 ///
-/// The length can only be changed by asking for another one; a buffer that goes back and forth keeps its memory.
+/// A buffer that goes back and forth keeps its memory, and nobody fills that with zeros a second time.
 #[derive(Debug, Default)]
 pub struct Buffer {
     memory: Vec<u8>,
@@ -22,7 +22,7 @@ impl Buffer {
 
     /// Makes a buffer of `len` octets, all zero.
     pub fn zeroed(len: usize) -> Self {
-        Self::from(Vec::new()).resized(len)
+        Self::default().resized(len)
     }
 
     /// Makes a buffer of `len` octets out of this one's memory. What is in it is unspecified.
@@ -40,25 +40,23 @@ impl Buffer {
         }
     }
 
+    /// Appends `len` octets and lends them to be overwritten: what is in them is unspecified.
+    ///
+    /// May move what is there to memory where it is not aligned; once it is [`resized`](Self::resized), it is again.
+    pub fn lengthen(&mut self, len: usize) -> &mut [u8] {
+        let before = self.len;
+        self.len += len;
+        let end = self.start + self.len;
+        if self.memory.len() < end {
+            let twice = self.memory.len().saturating_mul(2);
+            self.memory.resize(end.max(twice), 0);
+        }
+        self.split_at_mut(before).1
+    }
+
     /// Leaves no more than the first `len` octets.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
-    }
-
-    /// Gives the memory back, with anything in it.
-    pub fn into_memory(self) -> Vec<u8> {
-        self.memory
-    }
-}
-
-impl From<Vec<u8>> for Buffer {
-    /// Takes octets that lie where they lie, aligned or not.
-    fn from(memory: Vec<u8>) -> Self {
-        Self {
-            start: 0,
-            len: memory.len(),
-            memory,
-        }
     }
 }
 
@@ -116,19 +114,34 @@ mod tests {
     }
 
     #[test]
-    fn memory_goes_in_and_comes_out_without_a_copy() {
-        let memory = vec![1, 2, 3];
-        let place = memory.as_ptr();
-        let buffer = Buffer::from(memory);
-        assert_eq!(*buffer, [1, 2, 3]);
-        let memory = buffer.into_memory();
-        assert_eq!(memory.as_ptr(), place);
+    fn grows_at_its_end_and_is_aligned_again_when_it_begins_anew() {
+        let mut buffer = Buffer::default();
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            buffer = buffer.resized(0);
+            expected.clear();
+            for len in [1, 0, 16_400, 17, 300_000] {
+                let octet = u8::try_from((len + round) % 251).unwrap();
+                let lent = buffer.lengthen(len);
+                assert_eq!(lent.len(), len);
+                lent.fill(octet);
+                expected.resize(expected.len() + len, octet);
+                assert!(*buffer == *expected);
+            }
+            buffer.truncate(16_401);
+            expected.truncate(16_401);
+            buffer.lengthen(5).fill(round.to_le_bytes()[0]);
+            expected.extend([round.to_le_bytes()[0]; 5]);
+            assert!(*buffer == *expected);
+        }
+        assert_aligned(&buffer, 16_406);
+    }
 
-        let memory = Buffer::zeroed(1000).into_memory();
-        let place = memory.as_ptr();
-        let again = Buffer::from(memory).resized(1000);
-        assert_aligned(&again, 1000);
-        let memory = again.into_memory();
-        assert_eq!(memory.as_ptr(), place);
+    #[test]
+    fn keeps_its_memory() {
+        let buffer = Buffer::zeroed(1000);
+        let place = buffer.as_ptr();
+        let buffer = buffer.resized(10).resized(0).resized(1000);
+        assert_eq!(buffer.as_ptr(), place);
     }
 }

@@ -59,7 +59,7 @@ const HOUSE: &[Room] = &[
     // Level 1: one layer, one key, one decision, one blob.
     Room {
         name: "layer",
-        uses: &["sha256", "oci", "keywrap"],
+        uses: &["sys", "sha256", "oci", "keywrap"],
         never: NETWORK,
         asks_not: SYSTEM,
     },

@@ -15,6 +15,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroize;
 
 use crate::key::{LayerKey, expand};
+use crate::room::Room;
 
 pub use range::{AuthenticatedExtent, ChunkRange, Extent};
 pub(crate) use stream::{MessageFault, MessageOpener, MessageSealer};
@@ -108,11 +109,13 @@ impl MessageKey {
         &self,
         index: u64,
         plain: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut impl Room,
     ) -> Result<(), ChunkError> {
         let nonce = self.nonce(index)?;
-        let before = out.len();
-        let (body, tag) = extend(out, plain.len() + TAG_LEN).split_at_mut(plain.len());
+        let before = out.octets().len();
+        let (body, tag) = out
+            .lengthen(plain.len() + TAG_LEN)
+            .split_at_mut(plain.len());
         self.aead
             .seal_out_of_place_scatter(nonce, Aad::empty(), plain, body, &[], tag)
             .map_err(|_| {
@@ -126,14 +129,14 @@ impl MessageKey {
         &self,
         index: u64,
         sealed: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut impl Room,
     ) -> Result<(), ChunkError> {
-        let before = out.len();
+        let before = out.octets().len();
         let plain_len = sealed
             .len()
             .checked_sub(TAG_LEN)
             .ok_or(ChunkError::Refused)?;
-        let opened = self.open_chunk_into(index, sealed, extend(out, plain_len));
+        let opened = self.open_chunk_into(index, sealed, out.lengthen(plain_len));
         if opened.is_err() {
             out.truncate(before);
         }
@@ -180,13 +183,6 @@ pub(crate) enum ChunkError {
     TooLong,
     /// The library refused: a wrong tag, when opening.
     Refused,
-}
-
-/// Lengthens `out` by `len` octets and lends them.
-pub(crate) fn extend(out: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    let before = out.len();
-    out.resize(before + len, 0);
-    out.split_at_mut(before).1
 }
 
 const INFO: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";

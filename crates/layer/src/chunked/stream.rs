@@ -1,4 +1,5 @@
-use super::{CHUNK_LEN, ChunkError, MessageKey, SEALED_CHUNK_LEN, TAG_LEN, extend};
+use super::{CHUNK_LEN, ChunkError, MessageKey, SEALED_CHUNK_LEN, TAG_LEN};
+use crate::room::Room;
 
 /// Seals the chunks of one message from first to last.
 #[derive(Debug)]
@@ -19,8 +20,11 @@ impl MessageSealer {
     }
 
     /// Takes plaintext in pieces of any size and appends the chunks that are complete.
-    pub(crate) fn update(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<(), ChunkError> {
-        out.reserve((plain.len() / CHUNK_LEN + 1) * SEALED_CHUNK_LEN);
+    pub(crate) fn update(
+        &mut self,
+        mut plain: &[u8],
+        out: &mut impl Room,
+    ) -> Result<(), ChunkError> {
         if !self.pending.is_empty() {
             plain = top_up(&mut self.pending, plain, CHUNK_LEN);
             if self.pending.len() < CHUNK_LEN {
@@ -40,7 +44,7 @@ impl MessageSealer {
     }
 
     /// Appends the last chunk, which is always short.
-    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), ChunkError> {
+    pub(crate) fn finish(self, out: &mut impl Room) -> Result<(), ChunkError> {
         self.key.seal_chunk(self.next, &self.pending, out)
     }
 }
@@ -95,18 +99,23 @@ impl MessageOpener {
     /// Takes sealed octets in pieces of any size and appends what is released.
     ///
     /// After an error every further call fails in the same way and nothing more is released.
-    pub(crate) fn update(&mut self, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), MessageFault> {
+    pub(crate) fn update(
+        &mut self,
+        sealed: &[u8],
+        out: &mut impl Room,
+    ) -> Result<(), MessageFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let released = out.len();
+        let released = out.octets().len();
         let mut fresh = 0;
         let taken = self.take(sealed, out, &mut fresh);
         // What was opened last has no successor yet: it goes back into hiding, or is dropped after an error.
-        let visible = out.len().saturating_sub(fresh).max(released);
+        let visible = out.octets().len().saturating_sub(fresh).max(released);
         if taken.is_ok() && fresh > 0 {
             self.held.clear();
-            self.held.extend_from_slice(out.split_at(visible).1);
+            self.held
+                .extend_from_slice(out.octets().split_at(visible).1);
         }
         out.truncate(visible);
         if let Err(fault) = taken {
@@ -117,7 +126,7 @@ impl MessageOpener {
     }
 
     /// Appends what was held back and the last chunk, which must be short.
-    pub(crate) fn finish(self, out: &mut Vec<u8>) -> Result<(), MessageFault> {
+    pub(crate) fn finish(self, out: &mut impl Room) -> Result<(), MessageFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -126,8 +135,8 @@ impl MessageOpener {
                 after: self.next.checked_sub(1),
             });
         }
-        let before = out.len();
-        out.extend_from_slice(&self.held);
+        let before = out.octets().len();
+        out.append(&self.held);
         self.key
             .open_chunk(self.next, &self.pending, out)
             .map_err(|error| {
@@ -139,7 +148,7 @@ impl MessageOpener {
     fn take(
         &mut self,
         mut sealed: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut impl Room,
         fresh: &mut usize,
     ) -> Result<(), MessageFault> {
         if !self.pending.is_empty() {
@@ -164,14 +173,14 @@ impl MessageOpener {
     fn open(
         &mut self,
         sealed: &[u8],
-        out: &mut Vec<u8>,
+        out: &mut impl Room,
         fresh: &mut usize,
     ) -> Result<(), MessageFault> {
         let held_len = self.held.len();
-        let (held, plain) = extend(out, held_len + CHUNK_LEN).split_at_mut(held_len);
+        let (held, plain) = out.lengthen(held_len + CHUNK_LEN).split_at_mut(held_len);
         let opened = self.key.open_chunk_into(self.next, sealed, plain);
         if opened.is_err() {
-            let before = out.len() - held_len - CHUNK_LEN;
+            let before = out.octets().len() - held_len - CHUNK_LEN;
             out.truncate(before);
             return opened.map_err(Into::into);
         }

@@ -9,6 +9,7 @@ use crate::frame::Header;
 use crate::layer_id::LayerId;
 use crate::options::{PrivateOptions, PublicOptions};
 use crate::original::OriginalKey;
+use crate::room::Room;
 use crate::sealer::context;
 use crate::unlock::{SecretSource, Trial, unlock};
 
@@ -235,7 +236,7 @@ impl LayerOpener {
     /// # Errors
     /// [`OpenError::Authentication`] or [`OpenError::TooLong`]; every later call then fails alike, and what was appended
     /// before is all that will ever be.
-    pub fn update(&mut self, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
+    pub fn update(&mut self, sealed: &[u8], out: &mut impl Room) -> Result<(), OpenError> {
         if !self.backlog.is_empty() {
             let backlog = std::mem::take(&mut self.backlog);
             self.message.update(&backlog, out)?;
@@ -250,7 +251,11 @@ impl LayerOpener {
     /// # Errors
     /// [`OpenError::Truncated`] for a length no layer has, [`OpenError::Authentication`] for everything else; nothing
     /// is appended then.
-    pub fn finish(mut self, release: Release, out: &mut Vec<u8>) -> Result<OriginalKey, OpenError> {
+    pub fn finish(
+        mut self,
+        release: Release,
+        out: &mut impl Room,
+    ) -> Result<OriginalKey, OpenError> {
         let mut rest = Vec::new();
         self.update(&[], &mut rest)?;
         self.message.finish(&mut rest)?;
@@ -260,7 +265,7 @@ impl LayerOpener {
                 return Err(OpenError::Authentication);
             }
         }
-        out.append(&mut rest);
+        out.append(&rest);
         Ok(self.original)
     }
 }

@@ -14,6 +14,7 @@ use crate::key::LayerKey;
 use crate::layer_id::LayerId;
 use crate::options::{CounterBlock, PrivateOptions, PublicOptions};
 use crate::original::OriginalKey;
+use crate::room::Room;
 use crate::unlock::{SecretSource, Trial, unlock};
 
 /// A layer of ocicrypt's format before a key has been found for it.
@@ -333,7 +334,7 @@ impl Decryptor {
     /// # Errors
     /// [`OpenError::Authentication`] for more octets than were checked; nothing is appended then, and every later call
     /// fails alike.
-    pub fn update(&mut self, ciphertext: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
+    pub fn update(&mut self, ciphertext: &[u8], out: &mut impl Room) -> Result<(), OpenError> {
         let left = self
             .left
             .take()
