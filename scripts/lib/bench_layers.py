@@ -288,7 +288,7 @@ def measure(options, name, families, peers, parent, result):
 def has_bar(job):
     """Whether any bar needs a job."""
     needed = {(family, one) for family, name, than, bar in SPEED if bar is not None for one in (name, than)}
-    needed |= {(family, name) for family, name, _ in RATE}
+    needed |= {(family, one) for family, name, _, limit in RATE for one in (name, limit)}
     return job.program == SEALIFT or (job.family, job.name) in needed
 
 
@@ -324,9 +324,11 @@ def rows_of(options, result, skopeo_bar):
             continue
         values = [seconds(options, other) / seconds(options, run) for run, other in zip(runs, others)]
         rows.append(row("times as fast", family, name, than, bar, values, judge.verdict(values, bar)))
-    for family, name, bar in RATE:
-        values = [gib_per_second(options, result, family, run) for run in result.runs.get((family, name), [])]
-        if values:
+    for family, name, bar, limit in RATE:
+        values, possible = ([gib_per_second(options, result, family, run) for run in result.runs.get((family, one), [])]
+                            for one in (name, limit))
+        if values and possible:
+            bar = round(min(bar, statistics.median(possible)), 4)
             rows.append(row("GiB/s", family, name, None, bar, values, judge.verdict(values, bar)))
     for name, bar in DELAY:
         values = [one[name] for one in result.delays]

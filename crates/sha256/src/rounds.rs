@@ -64,24 +64,11 @@ mod processor {
                     *schedule = load_block(block);
                 }
             }
-            // The streams take turns at every step: that is what keeps the processor busy.
-            let (block_itself, what_follows) = CONSTANTS.split_at(4);
-            for (step, constants) in block_itself.iter().enumerate() {
-                for (halves, schedule) in halves.iter_mut().zip(&schedules) {
-                    if let Some(words) = schedule.get(step) {
-                        four_rounds(halves, *words, constants);
-                    }
-                }
-            }
-            // Four steps bring every word back to its register.
-            for four in what_follows.as_chunks::<4>().0 {
-                for constants in four {
-                    for (halves, schedule) in halves.iter_mut().zip(&mut schedules) {
-                        let words = extend(schedule);
-                        four_rounds(halves, words, constants);
-                    }
-                }
-            }
+            let [first, second, third, fourth] = &CONSTANTS;
+            first_rounds(&mut halves, &schedules, first);
+            later_rounds(&mut halves, &mut schedules, second);
+            later_rounds(&mut halves, &mut schedules, third);
+            later_rounds(&mut halves, &mut schedules, fourth);
             for ([abef, cdgh], before) in halves.iter_mut().zip(before) {
                 let [abef_before, cdgh_before] = before;
                 *abef = _mm_add_epi32(*abef, abef_before);
@@ -93,8 +80,42 @@ mod processor {
         }
     }
 
+    /// Takes the block itself. The streams take turns at every step: that is what keeps the processor busy.
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    fn first_rounds<const N: usize>(
+        states: &mut [Halves; N],
+        schedules: &[Schedule; N],
+        constants: &[[u32; 4]; 4],
+    ) {
+        for (step, constants) in constants.iter().enumerate() {
+            for (halves, schedule) in states.iter_mut().zip(schedules) {
+                if let Some(words) = schedule.get(step) {
+                    four_rounds(halves, *words, constants);
+                }
+            }
+        }
+    }
+
+    /// Takes the next sixteen words of the schedules.
+    #[target_feature(enable = "sha,ssse3,sse4.1")]
+    fn later_rounds<const N: usize>(
+        states: &mut [Halves; N],
+        schedules: &mut [Schedule; N],
+        constants: &[[u32; 4]; 4],
+    ) {
+        for constants in constants {
+            for (halves, schedule) in states.iter_mut().zip(&mut *schedules) {
+                let words = extend(schedule);
+                four_rounds(halves, words, constants);
+            }
+        }
+    }
+
     /// The state as the instructions want it: a b e f and c d g h, each from the highest lane to the lowest.
     type Halves = [__m128i; 2];
+
+    /// Sixteen words, the oldest first.
+    type Schedule = [__m128i; 4];
 
     #[target_feature(enable = "sse2")]
     fn load_state(words: &Words) -> Halves {
@@ -119,7 +140,7 @@ mod processor {
 
     /// The sixteen words of a block, big-endian.
     #[target_feature(enable = "ssse3")]
-    fn load_block(block: &[u8; BLOCK_LEN]) -> [__m128i; 4] {
+    fn load_block(block: &[u8; BLOCK_LEN]) -> Schedule {
         let reversed = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
         let mut words = [_mm_setzero_si128(); 4];
         let (quarters, _) = block.as_chunks::<16>();
@@ -134,7 +155,7 @@ mod processor {
 
     /// Appends four words to the last sixteen, of which the four oldest fall out, and returns them.
     #[target_feature(enable = "sha,ssse3")]
-    fn extend(schedule: &mut [__m128i; 4]) -> __m128i {
+    fn extend(schedule: &mut Schedule) -> __m128i {
         let [oldest, older, newer, newest] = *schedule;
         let words = _mm_sha256msg1_epu32(oldest, older);
         let words = _mm_add_epi32(words, _mm_alignr_epi8::<4>(newest, newer));
@@ -152,23 +173,31 @@ mod processor {
     }
 
     /// FIPS 180-4, section 4.2.2, four rounds at a time.
-    const CONSTANTS: [[u32; 4]; 16] = [
-        [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
-        [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
-        [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3],
-        [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
-        [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc],
-        [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
-        [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7],
-        [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
-        [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13],
-        [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
-        [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3],
-        [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
-        [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5],
-        [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
-        [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208],
-        [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
+    const CONSTANTS: [[[u32; 4]; 4]; 4] = [
+        [
+            [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
+            [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
+            [0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3],
+            [0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174],
+        ],
+        [
+            [0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc],
+            [0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da],
+            [0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7],
+            [0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967],
+        ],
+        [
+            [0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13],
+            [0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85],
+            [0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3],
+            [0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070],
+        ],
+        [
+            [0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5],
+            [0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3],
+            [0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208],
+            [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
+        ],
     ];
 }
 
