@@ -246,6 +246,7 @@ pub(crate) fn describe(element: &[u8]) -> Vec<RecipientInfo> {
         algorithm: Some(algorithm),
         fingerprint: key_id.clone(),
         key_id,
+        certificate: None,
     }]
 }
 

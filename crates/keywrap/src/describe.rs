@@ -1,4 +1,6 @@
-use crate::{Scheme, WrappedKey, customer_key, jwe, threshold_label};
+use crate::{
+    Scheme, WrappedKey, customer_key, jwe, pkcs7, pkcs7::IssuerAndSerial, threshold_label,
+};
 
 /// What an element says about one of its recipients, without any key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -11,6 +13,8 @@ pub struct RecipientInfo {
     pub key_id: Option<Box<str>>,
     /// The fingerprint, where the envelope carries one: then no other key can open the element.
     pub fingerprint: Option<Box<str>>,
+    /// The recipient's certificate, where the envelope names one.
+    pub certificate: Option<IssuerAndSerial>,
 }
 
 /// Lists the recipients of an element as far as its envelope names them.
@@ -23,17 +27,19 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
             algorithm: None,
             key_id: None,
             fingerprint: None,
+            certificate: None,
         }]
     };
-    let recipients = if wrapped.scheme == Scheme::Jwe {
-        jwe::describe(&wrapped.element)
-    } else if wrapped.scheme == Scheme::sealift() {
-        match threshold_label::describe(&wrapped.element) {
-            Some(info) => vec![info],
-            None => customer_key::describe(&wrapped.element),
+    let recipients = match &wrapped.scheme {
+        Scheme::Jwe => jwe::describe(&wrapped.element),
+        Scheme::Pkcs7 => pkcs7::describe(&wrapped.element),
+        sealift if *sealift == Scheme::sealift() => {
+            match threshold_label::describe(&wrapped.element) {
+                Some(info) => vec![info],
+                None => customer_key::describe(&wrapped.element),
+            }
         }
-    } else {
-        Vec::new()
+        _ => Vec::new(),
     };
     if recipients.is_empty() {
         unknown()

@@ -29,9 +29,13 @@ pub enum UnwrapError {
     /// The element was made for another key; try the next identity.
     ///
     /// For RSA this is also the answer to an element that was tampered with: telling the two apart would hand
-    /// out a padding oracle (RFC 7516, section 11.5).
+    /// out a padding oracle (RFC 7516, section 11.5; RFC 3218).
     #[error("wrapped for another key")]
     NotForThisKey,
+
+    /// The element names its recipients by certificates, and none came with this key.
+    #[error("wrapped for a certificate, and no certificate was given with the key")]
+    NoCertificate,
 
     /// The element is not what its annotation claims.
     #[error("malformed wrapped key: {reason}")]
@@ -92,8 +96,13 @@ impl UnwrapError {
 
 /// Returns `name` cut to a length and a character set that is safe to print.
 pub(crate) fn printable(name: &str) -> Box<str> {
+    printable_up_to(name, MAX_NAME_LEN)
+}
+
+/// Returns the first characters of `name`, in a character set that is safe to print.
+pub(crate) fn printable_up_to(name: &str, limit: usize) -> Box<str> {
     name.chars()
-        .take(MAX_NAME_LEN)
+        .take(limit)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }

@@ -8,8 +8,8 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Identity, LayerSecret, RecipientInfo, Scheme, UnwrapError, WrapContext, WrappedKey, describe,
-    jwe::more_telling,
+    Certificate, Identity, LayerSecret, RecipientInfo, Scheme, UnwrapError, WrapContext,
+    WrappedKey, describe, jwe::more_telling,
 };
 
 /// The private keys a caller holds, in the order it gave them.
@@ -55,6 +55,15 @@ impl Keyring {
         self.names.entry(fingerprint).or_default().push(position);
         self.identities.push(identity);
         Ok(())
+    }
+
+    /// Gives a certificate to the identities it belongs to; returns whether there is one.
+    pub fn add_certificate(&mut self, certificate: &Certificate) -> bool {
+        let mut fits = false;
+        for identity in &mut self.identities {
+            fits |= identity.add_certificate(certificate);
+        }
+        fits
     }
 
     /// Tells every identity which elements of its schemes will probably be asked for soon.
@@ -278,6 +287,9 @@ impl fmt::Display for ElementReport {
             }
             if let Some(key_id) = &info.key_id {
                 write!(f, " kid `{}`", crate::error::printable(key_id))?;
+            }
+            if let Some(certificate) = &info.certificate {
+                write!(f, " for `{certificate}`")?;
             }
         }
         write!(f, ": {}", self.outcome)

@@ -12,6 +12,7 @@ pub mod jwe;
 mod keyring;
 pub mod keys;
 mod password_source;
+pub mod pkcs7;
 mod scheme;
 mod secret;
 mod spec;
@@ -22,7 +23,7 @@ pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
 pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
 pub use keyring::{Candidates, ElementReport, Keyring, KeyringError, Outcome, Unwrapped};
-pub use keys::{KeyError, Password, PrivateKey, PublicKey};
+pub use keys::{Certificate, KeyError, Password, PrivateKey, PublicKey};
 pub use password_source::{KeyFile, PasswordSource};
 pub use scheme::{Scheme, WrappedKey};
 pub use secret::LayerSecret;
@@ -61,6 +62,14 @@ pub trait Identity: std::fmt::Debug + Send + Sync {
     /// A name only decides which key is tried first; it never excludes one.
     fn key_id(&self) -> Option<&str> {
         None
+    }
+
+    /// Takes note of a certificate, so that PKCS #7 envelopes for it open; returns whether it belongs to this key.
+    ///
+    /// Nothing else in the certificate is looked at: neither who signed it nor when it ends.
+    fn add_certificate(&mut self, certificate: &Certificate) -> bool {
+        let _ = certificate;
+        false
     }
 
     /// Takes note of elements that will probably be asked for soon, all those of one image.

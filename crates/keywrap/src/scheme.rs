@@ -6,7 +6,7 @@ use std::fmt;
 pub enum Scheme {
     /// JSON Web Encryption, RFC 7516.
     Jwe,
-    /// PKCS #7 `EnvelopedData`, RFC 2315.
+    /// PKCS #7 `EnvelopedData`, RFC 5652.
     Pkcs7,
     /// OpenPGP, RFC 9580.
     Pgp,

@@ -80,6 +80,7 @@ pub(crate) fn describe(element: &[u8]) -> Option<RecipientInfo> {
         },
         key_id: key_id.map(Into::into),
         fingerprint: None,
+        certificate: None,
     })
 }
 

@@ -85,6 +85,7 @@ fn an_element_describes_its_recipient() {
                 algorithm: Some(algorithm.into()),
                 key_id: None,
                 fingerprint: None,
+                certificate: None,
             }],
             "{name}"
         );

@@ -27,7 +27,7 @@ use crate::{RecipientInfo, Scheme};
 
 pub use algorithm::{KeyManagement, OaepHash, WrapWidth};
 pub use object::{Jwe, RecipientPart};
-pub(crate) use open::{RsaKey, more_telling};
+pub(crate) use open::{RsaKey, decrypt_oaep, more_telling};
 pub(crate) use write::{wrap_for_ec, wrap_for_rsa};
 
 /// Most recipients in one object.
@@ -50,6 +50,7 @@ pub(crate) fn describe(element: &[u8]) -> Vec<RecipientInfo> {
             algorithm: Some(crate::error::printable(recipient.algorithm())),
             key_id: recipient.key_id().map(Into::into),
             fingerprint: None,
+            certificate: None,
         })
         .collect()
 }

@@ -93,11 +93,12 @@ pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> Unwra
     let rank = |error: &UnwrapError| match error {
         UnwrapError::UnsupportedAlgorithm { .. } => 0,
         UnwrapError::NotForThisKey => 1,
-        UnwrapError::Malformed { .. } => 2,
-        UnwrapError::Agreement { .. } => 3,
-        UnwrapError::Unavailable { .. } => 4,
-        UnwrapError::Denied { .. } => 5,
-        UnwrapError::Authentication => 6,
+        UnwrapError::NoCertificate => 2,
+        UnwrapError::Malformed { .. } => 3,
+        UnwrapError::Agreement { .. } => 4,
+        UnwrapError::Unavailable { .. } => 5,
+        UnwrapError::Denied { .. } => 6,
+        UnwrapError::Authentication => 7,
     };
     match seen {
         Some(seen) if rank(&seen) >= rank(&new) => seen,
@@ -124,7 +125,7 @@ fn decrypt_or_substitute(
     Ok(cek)
 }
 
-pub(super) fn decrypt_oaep(
+pub(crate) fn decrypt_oaep(
     key: &RsaKey,
     hash: OaepHash,
     ciphertext: &[u8],

@@ -27,6 +27,14 @@ pub enum KeyError {
     #[error("the file holds a certificate and its issuer; give the certificate alone")]
     CertificateChain,
 
+    /// A certificate names a key that PKCS #7 envelopes cannot be made for.
+    #[error("the certificate is not for an RSA key, and PKCS #7 envelopes are for RSA alone")]
+    NotForRsa,
+
+    /// Something that is no certificate stands where one belongs.
+    #[error("this is no certificate; a PKCS #7 recipient is named by its certificate")]
+    CertificateExpected,
+
     /// The key is encrypted and no password was given.
     #[error("key is encrypted and no password was given")]
     PasswordMissing,

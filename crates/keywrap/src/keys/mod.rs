@@ -2,8 +2,10 @@
 //!
 //! Public: DER `SubjectPublicKeyInfo`, PKCS#1, X.509 certificate; PEM of these; JWK and JWK Set. Private: PKCS#8,
 //! encrypted PKCS#8 (PBES2), PKCS#1, SEC 1; PEM of these, also with `DEK-Info` encryption (AES-CBC); JWK and JWK
-//! Set. RSA of 2048 to 8192 bits, P-256, P-384, P-521. What is not read is refused by name, never skipped.
+//! Set. Certificates by themselves, as PKCS #7 needs them. RSA of 2048 to 8192 bits, P-256, P-384, P-521. What is not
+//! read is refused by name, never skipped.
 
+mod certificate;
 mod der_keys;
 mod encrypted;
 mod error;
@@ -17,6 +19,7 @@ mod public;
 
 use zeroize::Zeroizing;
 
+pub use certificate::Certificate;
 pub use error::KeyError;
 pub use generate::{GeneratedKey, KeyType, generate};
 pub use password::Password;
@@ -53,7 +56,37 @@ pub fn parse_public(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
     counted(keys)
 }
 
-/// Reads every private key in a file. Certificates and public keys beside a PEM private key are passed over.
+/// Reads every certificate in a file of nothing else: the recipients of PKCS #7 envelopes.
+///
+/// # Errors
+/// [`KeyError`]; a file in which one certificate cannot be used is refused whole. [`KeyError::NotForRsa`] where the
+/// key is of another kind, [`KeyError::CertificateChain`] where an issuer stands beside.
+pub fn parse_certificates(file: &[u8]) -> Result<Vec<Certificate>, KeyError> {
+    let certificates = match Form::of(file)? {
+        Form::Json => return Err(KeyError::CertificateExpected),
+        Form::Der => vec![Certificate::from_der(file)?],
+        Form::Pem => certificate_blocks(&pem::blocks(file)?)?,
+    };
+    counted(certificates)
+}
+
+/// Returns the certificates in a PEM file that PKCS #7 envelopes could be made for; whatever else is there is passed over.
+///
+/// For files that are read for their private keys: certificates beside them may be those of issuers or for other uses.
+pub fn certificates_beside(file: &[u8]) -> Vec<Certificate> {
+    let Ok(Form::Pem) = Form::of(file) else {
+        return Vec::new();
+    };
+    let blocks = pem::blocks(file).unwrap_or_default();
+    blocks
+        .iter()
+        .filter(|block| is_certificate(block.label()))
+        .filter_map(|block| Certificate::from_der(block.octets()).ok())
+        .collect()
+}
+
+/// Reads every private key in a file. Certificates and public keys beside a PEM private key are passed over; see
+/// [`certificates_beside`].
 ///
 /// # Errors
 /// [`KeyError`]; a file in which one private key cannot be read is refused whole.
@@ -120,6 +153,17 @@ fn public_blocks(blocks: &[Block]) -> Result<Vec<PublicKey>, KeyError> {
             label if label.ends_with("PRIVATE KEY") => Err(KeyError::PublicExpected),
             label => Err(KeyError::unsupported_type(label)),
         })
+        .collect()
+}
+
+fn certificate_blocks(blocks: &[Block]) -> Result<Vec<Certificate>, KeyError> {
+    if blocks.iter().any(|block| !is_certificate(block.label())) {
+        return Err(KeyError::CertificateExpected);
+    }
+    der_keys::refuse_chain(blocks.iter().map(Block::octets))?;
+    blocks
+        .iter()
+        .map(|block| Certificate::from_der(block.octets()))
         .collect()
 }
 

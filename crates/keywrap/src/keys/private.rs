@@ -2,11 +2,13 @@ use std::fmt;
 
 use aws_lc_rs::rsa::PrivateDecryptingKey;
 
+use super::Certificate;
 use super::public::{ec_spki, fingerprint, rsa_spki};
 use crate::{
     EcPoint, Identity, LayerSecret, Scheme, UnwrapError, WrapContext, WrappedKey,
     agreement::LocalAgreement,
-    jwe::{Jwe, RsaKey},
+    jwe::Jwe,
+    pkcs7::{Envelope, IssuerAndSerial, RsaPair},
 };
 
 /// A private key in this process.
@@ -16,10 +18,12 @@ pub struct PrivateKey {
     material: Material,
     fingerprint: String,
     key_id: Option<Box<str>>,
+    /// Under which names PKCS #7 envelopes are made for this key.
+    certificates: Vec<IssuerAndSerial>,
 }
 
 enum Material {
-    Rsa(RsaKey),
+    Rsa(RsaPair),
     Ec(LocalAgreement),
 }
 
@@ -27,9 +31,10 @@ impl PrivateKey {
     pub(super) fn from_rsa(key: PrivateDecryptingKey) -> Option<Self> {
         let fingerprint = fingerprint(&rsa_spki(&key.public_key())?);
         Some(Self {
-            material: Material::Rsa(RsaKey::new(key).ok()?),
+            material: Material::Rsa(RsaPair::new(key)?),
             fingerprint,
             key_id: None,
+            certificates: Vec::new(),
         })
     }
 
@@ -38,6 +43,7 @@ impl PrivateKey {
             fingerprint: fingerprint(&ec_spki(&public)),
             material: Material::Ec(key),
             key_id: None,
+            certificates: Vec::new(),
         }
     }
 
@@ -49,7 +55,11 @@ impl PrivateKey {
 
 impl Identity for PrivateKey {
     fn opens(&self, scheme: &Scheme) -> bool {
-        *scheme == Scheme::Jwe
+        match scheme {
+            Scheme::Jwe => true,
+            Scheme::Pkcs7 => matches!(self.material, Material::Rsa(_)),
+            _ => false,
+        }
     }
 
     fn fingerprint(&self) -> String {
@@ -60,18 +70,30 @@ impl Identity for PrivateKey {
         self.key_id.as_deref()
     }
 
+    fn add_certificate(&mut self, certificate: &Certificate) -> bool {
+        let fits = certificate.key_fingerprint() == self.fingerprint;
+        if fits && !self.certificates.contains(certificate.name()) {
+            self.certificates.push(certificate.name().clone());
+        }
+        fits
+    }
+
     fn unwrap_key(
         &self,
         wrapped: &WrappedKey,
         _: &WrapContext<'_>,
     ) -> Result<LayerSecret, UnwrapError> {
-        if !self.opens(&wrapped.scheme) {
-            return Err(UnwrapError::NotForThisKey);
-        }
-        let jwe = Jwe::parse(&wrapped.element)?;
-        match &self.material {
-            Material::Rsa(key) => jwe.open_with_rsa(key),
-            Material::Ec(key) => jwe.open_with_agreement(key),
+        match (&wrapped.scheme, &self.material) {
+            (Scheme::Pkcs7, Material::Rsa(key)) => {
+                Envelope::parse(&wrapped.element)?.open_with_rsa(key, &self.certificates)
+            }
+            (Scheme::Jwe, Material::Rsa(key)) => {
+                Jwe::parse(&wrapped.element)?.open_with_rsa(key.oaep())
+            }
+            (Scheme::Jwe, Material::Ec(key)) => {
+                Jwe::parse(&wrapped.element)?.open_with_agreement(key)
+            }
+            _ => Err(UnwrapError::NotForThisKey),
         }
     }
 }

@@ -63,6 +63,14 @@ impl PublicKey {
         }
     }
 
+    /// Returns the RSA key; `None` for other kinds.
+    pub(super) const fn rsa(&self) -> Option<&PublicEncryptingKey> {
+        match &self.material {
+            Material::Rsa(key, _) => Some(key),
+            Material::Ec(..) => None,
+        }
+    }
+
     /// Applies what a JWK says about itself (RFC 7517, sections 4.4 and 4.5).
     pub(super) fn with_jwk_members(
         mut self,

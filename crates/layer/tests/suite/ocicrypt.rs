@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::support::{End, open, testdata};
-use sealift_keywrap::keys::parse_private;
+use sealift_keywrap::keys::{parse_certificates, parse_private};
 use sealift_keywrap::{
     ElementReport, Keyring, LayerSecret, Outcome, UnwrapError, WrapContext, WrappedKey,
 };
@@ -90,6 +90,8 @@ fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
         ("jwe-rsa2048", "rsa.pem", "ec384.pem"),
         ("jwe-rsa2048-zstd", "rsa.pem", "ec384.pem"),
         ("jwe-ec384", "ec384.pem", "rsa.pem"),
+        ("pkcs7", "x509.key.pem", "ec384.pem"),
+        ("pkcs7", "x509.key.pem", "rsa.pem"),
     ] {
         let image = &json(&root.join("expected.json"))[layout];
         let blobs = root.join(layout).join("blobs/sha256");
@@ -122,11 +124,12 @@ fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
             panic!("{layout}: {outcome:?}");
         };
         assert_eq!(report.seen.len(), 1);
-        assert_eq!(
-            report.seen[0].report.outcome,
-            Outcome::Failed(UnwrapError::NotForThisKey),
-            "{layout}"
-        );
+        let expected = match (layout, other) {
+            ("pkcs7", "ec384.pem") => Outcome::NoIdentity,
+            ("pkcs7", _) => Outcome::Failed(UnwrapError::NoCertificate),
+            _ => Outcome::Failed(UnwrapError::NotForThisKey),
+        };
+        assert_eq!(report.seen[0].report.outcome, expected, "{layout}");
     }
 }
 
@@ -135,6 +138,10 @@ fn keyring(root: &Path, file: &str) -> Keyring {
     let file = std::fs::read(root.join("keys").join(file)).unwrap();
     for key in parse_private(&file, None).unwrap() {
         keyring.push(Box::new(key)).unwrap();
+    }
+    let certificates = std::fs::read(root.join("keys/x509.cert.pem")).unwrap();
+    for certificate in parse_certificates(&certificates).unwrap() {
+        keyring.add_certificate(&certificate);
     }
     keyring
 }
