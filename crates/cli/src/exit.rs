@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 
 use sealift_image::{ImageError, Kind};
+use sealift_keywrap::{Outcome, UnwrapError};
+use sealift_layer::{KeyReport, OpenError};
 
 use crate::text::{printable, redacted};
 
@@ -96,6 +98,12 @@ impl From<ImageError> for Failure {
                 "seal for fewer recipients, fewer platforms (--platform) or with --original none",
             ),
             ImageError::Registry(error) => hint_of(error),
+            ImageError::Open {
+                source: OpenError::NoKey { report, .. },
+                ..
+            } if code == Code::NoKeyFits && lacks_certificate(report) => Some(
+                "give the certificate of the private key, too: -k key.pem -k cert.pem; `sealift inspect` shows its issuer and serial number",
+            ),
             _ => hint_of_kind(error.kind()),
         };
         failure.or_hint(hint)
@@ -141,6 +149,14 @@ fn hint_of(error: &sealift_registry::Error) -> Option<&'static str> {
     }
 }
 
+/// Returns whether a private key might have opened the layer if its certificate had been given.
+fn lacks_certificate(report: &KeyReport) -> bool {
+    let outcomes = report.seen.iter().map(|seen| &seen.report.outcome);
+    outcomes
+        .into_iter()
+        .any(|outcome| *outcome == Outcome::Failed(UnwrapError::NoCertificate))
+}
+
 fn hint_of_kind(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::NoKeyFits => {
@@ -178,8 +194,8 @@ const MAX_CAUSES: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use sealift_keywrap::{ElementReport, Outcome, Scheme, UnwrapError};
-    use sealift_layer::{KeyReport, OpenError, SeenElement};
+    use sealift_keywrap::{ElementReport, Scheme};
+    use sealift_layer::SeenElement;
     use sealift_oci::Digest;
 
     use super::*;

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use sealift_keywrap::customer_key::CustomerKey;
-use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private, parse_public};
+use sealift_keywrap::keys::{
+    Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private, parse_public,
+};
 use sealift_keywrap::{
-    IdentitySpec, KeyError, KeyFile, KeySource, Keyring, Password, PasswordSource, Recipient,
-    RecipientSpec, SpecError,
+    IdentitySpec, KeyError, KeyFile, KeySource, Keyring, KeyringError, Password, PasswordSource,
+    Recipient, RecipientSpec, SpecError,
 };
 use zeroize::Zeroizing;
 
@@ -32,10 +34,10 @@ pub(crate) fn recipients(
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut add = |recipient: Box<dyn Recipient>| {
-        let fingerprint = recipient.fingerprint();
-        if seen.insert((recipient.scheme().to_string(), fingerprint.clone())) {
-            console.detail(&format!("recipient {} {fingerprint}", recipient.scheme()));
+    let mut add = |recipient: Box<dyn Recipient>, name: Option<String>| {
+        let name = name.unwrap_or_else(|| recipient.fingerprint());
+        if seen.insert((recipient.scheme().to_string(), name.clone())) {
+            console.detail(&format!("recipient {} {name}", recipient.scheme()));
             recipients.push(recipient);
         }
     };
@@ -44,10 +46,21 @@ pub(crate) fn recipients(
             RecipientSpec::Jwe(path) => {
                 let octets = read(&path, |_| ())?.0;
                 let keys = parse_public(&octets).map_err(|error| bad_key(&path, &error))?;
-                keys.into_iter().for_each(|key| add(Box::new(key)));
+                for key in keys {
+                    add(Box::new(key), None);
+                }
             }
-            RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?)),
-            RecipientSpec::Holders(id) => add(layers::recipient(&id, holders, repository)?),
+            RecipientSpec::Pkcs7(path) => {
+                for certificate in read_certificates(&path)? {
+                    // Of two certificates for one key only one may be known to whoever has the key.
+                    let name = certificate.name().to_string();
+                    add(Box::new(certificate), Some(name));
+                }
+            }
+            RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?), None),
+            RecipientSpec::Holders(id) => {
+                add(layers::recipient(&id, holders, repository)?, None);
+            }
             other => return Err(unsupported(recipient_scheme(&other))),
         }
     }
@@ -65,40 +78,96 @@ pub(crate) fn identities(
 ) -> Result<(Keyring, Asking), Failure> {
     let mut asking = Asking::default();
     let mut keyring = Keyring::new();
+    let mut certificates = Certificates::default();
     let mut passwords = Passwords::default();
+    let full = |error: KeyringError| Failure::of(Code::Usage, &error);
     for spec in specs {
         match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
             IdentitySpec::File(file) => {
                 let (octets, permissions) = read_private(&file.path)?;
                 let password = passwords.of(&file, console)?;
-                let parsed = parse_private(&octets, password.as_ref());
-                // A public key in the wrong place may well be open to everybody; that is not what is wrong with it.
-                if !matches!(parsed, Err(KeyError::PrivateExpected)) {
-                    permissions?;
-                }
-                let keys = parsed.map_err(|error| bad_key(&file.path, &error))?;
-                for key in keys {
-                    keyring
-                        .push(Box::new(key))
-                        .map_err(|error| Failure::of(Code::Usage, &error))?;
+                match parse_private(&octets, password.as_ref()) {
+                    // What is public may well be open to everybody.
+                    Err(KeyError::PrivateExpected) => {
+                        certificates.among_keys(&file.path, &octets)?
+                    }
+                    parsed => {
+                        permissions?;
+                        for key in parsed.map_err(|error| bad_key(&file.path, &error))? {
+                            keyring.push(Box::new(key)).map_err(full)?;
+                        }
+                        certificates.beside.extend(certificates_beside(&octets));
+                    }
                 }
             }
+            IdentitySpec::Pkcs7(path) => certificates.named(&path)?,
             IdentitySpec::CustomerKey(source) => {
                 let key = Box::new(customer_key(&source)?);
-                keyring
-                    .push(key)
-                    .map_err(|error| Failure::of(Code::Usage, &error))?;
+                keyring.push(key).map_err(full)?;
             }
             IdentitySpec::Holders(id) => {
                 let identity = asking.identity(&id, holders)?;
-                keyring
-                    .push(identity)
-                    .map_err(|error| Failure::of(Code::Usage, &error))?;
+                keyring.push(identity).map_err(full)?;
             }
             other => return Err(unsupported(identity_scheme(&other))),
         }
     }
+    certificates.give_to(&mut keyring)?;
     Ok((keyring, asking))
+}
+
+/// Certificates that came with the keys, in any order.
+#[derive(Default)]
+struct Certificates {
+    /// Given on their own, each with its file: they must have a key.
+    named: Vec<(PathBuf, Certificate)>,
+    /// In the files of private keys: some may be those of issuers.
+    beside: Vec<Certificate>,
+}
+
+impl Certificates {
+    /// Reads `pkcs7:FILE`.
+    fn named(&mut self, path: &Path) -> Result<(), Failure> {
+        let found = read_certificates(path)?.into_iter();
+        self.named.extend(found.map(|one| (path.to_owned(), one)));
+        Ok(())
+    }
+
+    /// Takes a file that holds no private key: certificates, as users of ocicrypt give them among the keys.
+    fn among_keys(&mut self, path: &Path, octets: &[u8]) -> Result<(), Failure> {
+        let found = parse_certificates(octets).map_err(|error| {
+            let expected = match error {
+                KeyError::CertificateExpected => KeyError::PrivateExpected,
+                other => other,
+            };
+            bad_key(path, &expected)
+        })?;
+        let found = found.into_iter();
+        self.named.extend(found.map(|one| (path.to_owned(), one)));
+        Ok(())
+    }
+
+    /// Gives every certificate to its key, and fails if one has none: a certificate alone opens nothing.
+    fn give_to(self, keyring: &mut Keyring) -> Result<(), Failure> {
+        for certificate in &self.beside {
+            keyring.add_certificate(certificate);
+        }
+        for (path, certificate) in &self.named {
+            if !keyring.add_certificate(certificate) {
+                let path = path.display();
+                let what = format!("certificate `{path}` belongs to no private key that was given");
+                return Err(Failure::new(Code::Usage, what)
+                    .hint("give its private key, too, with one more -k"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file of certificates, which need not be kept from anybody.
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    let octets = read(path, |_| ())?.0;
+    parse_certificates(&octets).map_err(|error| bad_key(path, &error))
 }
 
 /// Reads a file that holds a password, less one final line end.
@@ -296,14 +365,22 @@ fn bad_spec(error: &SpecError) -> Failure {
 
 fn bad_key(path: &Path, error: &KeyError) -> Failure {
     let code = match error {
-        KeyError::PublicExpected | KeyError::PrivateExpected | KeyError::PasswordMissing => {
-            Code::Usage
-        }
+        KeyError::PublicExpected
+        | KeyError::PrivateExpected
+        | KeyError::CertificateExpected
+        | KeyError::NotForRsa
+        | KeyError::PasswordMissing => Code::Usage,
         _ => Code::Other,
     };
     let hint = match error {
         KeyError::PublicExpected => Some("give the public key, NAME.pub.pem, or a certificate"),
         KeyError::PrivateExpected => Some("give the private key, NAME.pem"),
+        KeyError::CertificateExpected => {
+            Some("a public key without a certificate is given as jwe:FILE")
+        }
+        KeyError::NotForRsa => {
+            Some("give it as jwe:FILE, which takes elliptic-curve keys and certificates")
+        }
         KeyError::PasswordMissing => Some("append :file=PASSWORDFILE to the name of the key file"),
         KeyError::NotAKey => Some("a secret AES-256 key is given as aes256:FILE"),
         _ => None,
@@ -318,12 +395,11 @@ fn unsupported(scheme: &str) -> Failure {
         Code::Usage,
         format!("`{scheme}:` is not supported by this version"),
     )
-    .hint("use a public or private key file (jwe:), aes256: or holders:")
+    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), aes256: or holders:")
 }
 
 fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
     match spec {
-        RecipientSpec::Pkcs7(_) => "pkcs7",
         RecipientSpec::Pgp(_) => "pgp",
         RecipientSpec::Pkcs11(_) => "pkcs11",
         RecipientSpec::Provider { .. } => "provider",
@@ -334,7 +410,6 @@ fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
 
 fn identity_scheme(spec: &IdentitySpec) -> &'static str {
     match spec {
-        IdentitySpec::Pkcs7(_) => "pkcs7",
         IdentitySpec::Pgp(_) => "pgp",
         IdentitySpec::Pkcs11(_) => "pkcs11",
         IdentitySpec::Provider { .. } => "provider",

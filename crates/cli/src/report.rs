@@ -211,13 +211,18 @@ fn layer_json(layer: &InspectedLayer, purpose: Purpose) -> Value {
                 .filter(|(_, there)| *there)
                 .map(|(place, _)| place)
                 .collect();
-            json!({
+            let mut value = json!({
                 "scheme": recipient.scheme,
                 "algorithm": recipient.algorithm,
                 "keyId": recipient.key_id,
                 "fingerprint": recipient.fingerprint,
                 "where": places,
-            })
+            });
+            if let (Some(name), Some(members)) = (&recipient.certificate, value.as_object_mut()) {
+                let name = json!({ "issuer": name.issuer, "serial": name.serial });
+                members.insert("certificate".to_owned(), name);
+            }
+            value
         })
         .collect();
     let mut value = json!({
@@ -278,22 +283,22 @@ fn manifest_text(manifest: &InspectedManifest, purpose: Purpose) -> String {
     text
 }
 
-/// Lists recipients shortly: scheme, then the first known of fingerprint, key id and algorithm.
+/// Lists recipients shortly: scheme, then the first known of certificate, fingerprint, key id and algorithm.
 fn recipients_text(layer: &InspectedLayer) -> String {
     let mut listed: Vec<String> = layer
         .recipients
         .iter()
         .take(MAX_LISTED)
         .map(|recipient| {
-            let known = match (
-                &recipient.fingerprint,
-                &recipient.key_id,
-                &recipient.algorithm,
-            ) {
-                (Some(fingerprint), ..) => fingerprint.chars().take(16).collect(),
-                (None, Some(key_id), _) => key_id.chars().take(40).collect(),
-                (None, None, Some(algorithm)) => algorithm.clone(),
-                (None, None, None) => String::new(),
+            let start = |text: &str, chars| text.chars().take(chars).collect::<String>();
+            let known = if let Some(name) = &recipient.certificate {
+                format!("{}#{}", start(&name.issuer, 40), start(&name.serial, 16))
+            } else if let Some(fingerprint) = &recipient.fingerprint {
+                start(fingerprint, 16)
+            } else if let Some(key_id) = &recipient.key_id {
+                start(key_id, 40)
+            } else {
+                recipient.algorithm.clone().unwrap_or_default()
             };
             let separator = if known.is_empty() { "" } else { ":" };
             format!("{}{separator}{known}", recipient.scheme)

@@ -70,10 +70,21 @@ pub struct InspectedRecipient {
     pub key_id: Option<String>,
     /// Hex SHA-256 of the public key, where the writer told.
     pub fingerprint: Option<String>,
+    /// The recipient's certificate, where the envelope names one.
+    pub certificate: Option<InspectedCertificate>,
     /// Whether the wrap stands in the descriptor's annotations.
     pub in_annotation: bool,
     /// Whether the wrap stands in the blob's header.
     pub in_header: bool,
+}
+
+/// How an envelope names a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InspectedCertificate {
+    /// The issuer, as RFC 4514 writes names.
+    pub issuer: String,
+    /// The serial number, in hex.
+    pub serial: String,
 }
 
 /// Describes an image; of sealed layers the first octets are read, nothing else.
@@ -194,6 +205,10 @@ fn recipients_of(
             algorithm: text(info.algorithm),
             key_id: text(info.key_id),
             fingerprint: text(info.fingerprint).or_else(|| noted.map(str::to_owned)),
+            certificate: info.certificate.map(|name| InspectedCertificate {
+                issuer: name.issuer().into(),
+                serial: name.serial().into(),
+            }),
             in_annotation,
             in_header,
         })

@@ -27,7 +27,10 @@ mod work;
 pub use attached::{Attached, Attachment, attachments};
 pub use copy::Copy;
 pub use error::{ImageError, Kind};
-pub use inspect::{InspectedLayer, InspectedManifest, InspectedRecipient, Inspection, inspect};
+pub use inspect::{
+    InspectedCertificate, InspectedLayer, InspectedManifest, InspectedRecipient, Inspection,
+    inspect,
+};
 pub use open::Open;
 pub use opening::Identities;
 pub use outcome::{Outcome, Plan, PlannedLayer};

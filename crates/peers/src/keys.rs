@@ -64,6 +64,21 @@ impl KeyPair {
         }
     }
 
+    /// Makes `NAME.cert.pem`, a certificate that the key signed for itself.
+    #[track_caller]
+    pub fn certify(&self, lab: &Lab, name: &str) -> Certificate {
+        let file = lab.text(format!("{name}.cert.pem"));
+        let (private, subject) = (self.identity(), format!("/O=peers/CN={name}"));
+        call(
+            "openssl",
+            &[
+                "req", "-x509", "-new", "-key", &private, "-subj", &subject, "-days", "30", "-out",
+                &file,
+            ],
+        );
+        Certificate(file)
+    }
+
     /// `jwe:FILE` of the public key, as skopeo, buildah and sealift take a recipient.
     pub fn recipient(&self) -> String {
         format!("jwe:{}", self.public.display())
@@ -72,5 +87,16 @@ impl KeyPair {
     /// The private key's file as text.
     pub fn identity(&self) -> String {
         self.private.display().to_string()
+    }
+}
+
+/// The file of a certificate.
+#[derive(Clone, Debug)]
+pub struct Certificate(pub String);
+
+impl Certificate {
+    /// `pkcs7:FILE`, as skopeo, buildah and sealift take a recipient.
+    pub fn recipient(&self) -> String {
+        format!("pkcs7:{}", self.0)
     }
 }

@@ -17,8 +17,9 @@ use clap::Parser;
 pub(crate) struct Args {
     /// Folder with private keys; may be given several times.
     ///
-    /// PEM, DER, JWK and AES-256 key files, in sub-folders too. Symbolic links are followed, other files are passed
-    /// over. The password of an encrypted key NAME is the content of NAME.password beside it.
+    /// PEM, DER, JWK and AES-256 key files, in sub-folders too, and certificates of RSA keys, which layers sealed for
+    /// `pkcs7:` need beside the key. Symbolic links are followed, other files are passed over. The password of an
+    /// encrypted key NAME is the content of NAME.password beside it.
     #[arg(long, value_name = "DIR")]
     keys_dir: Vec<PathBuf>,
 

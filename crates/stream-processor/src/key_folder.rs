@@ -1,4 +1,4 @@
-//! Private keys out of folders, as Kubernetes mounts them and as ctd-decoder reads them.
+//! Private keys out of folders, as Kubernetes mounts them and as ctd-decoder reads them, and the certificates beside them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sealift_agent::AgentIdentity;
 use sealift_keywrap::customer_key::CustomerKey;
-use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private};
+use sealift_keywrap::keys::{
+    Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private,
+};
 use sealift_keywrap::{Identity, KeyError, Keyring, Password};
 use zeroize::Zeroizing;
 
@@ -22,6 +24,8 @@ pub struct Keys {
     pub ring: Keyring,
     /// One line each.
     pub notes: Vec<String>,
+    /// Waiting for their keys, which may come after them.
+    certificates: Vec<Certificate>,
     full: bool,
     entries: usize,
 }
@@ -38,6 +42,16 @@ impl Keys {
             let place = format!("key {index} of the payload");
             self.add_file(&place, &key.file, || key.password());
         }
+        for (index, file) in payload.certificates.iter().enumerate() {
+            match parse_certificates(file) {
+                Ok(certificates) => self.add_certificates(certificates),
+                Err(error) => {
+                    let place = format!("certificate {index} of the payload");
+                    self.notes.push(format!("{place}: {error}"));
+                }
+            }
+        }
+        self.give_certificates();
     }
 
     /// Adds every key file below a folder; symbolic links are followed.
@@ -48,6 +62,7 @@ impl Keys {
         let before = self.ring.len();
         let passed_over = self.notes.len();
         self.walk(folder, MAX_FOLDER_DEPTH);
+        self.give_certificates();
         let found = self.ring.len() - before;
         if found == 0 && self.notes.len() == passed_over {
             self.notes.push(format!("no key in {}", folder.display()));
@@ -122,8 +137,19 @@ impl Keys {
             other => other,
         };
         let identities: Vec<Box<dyn Identity>> = match (parsed, CustomerKey::from_file(file)) {
-            (Ok(keys), _) => keys.into_iter().map(|key| Box::new(key) as _).collect(),
+            (Ok(keys), _) => {
+                self.add_certificates(certificates_beside(file));
+                keys.into_iter().map(|key| Box::new(key) as _).collect()
+            }
             (Err(_), Ok(key)) => vec![Box::new(key)],
+            (Err(KeyError::PrivateExpected), Err(_)) => match parse_certificates(file) {
+                Ok(certificates) => return self.add_certificates(certificates),
+                // A public key, or a certificate for another use.
+                Err(_) => {
+                    let error = KeyError::PrivateExpected;
+                    return self.notes.push(format!("{place}: {error}"));
+                }
+            },
             (Err(error), Err(_)) => return self.notes.push(format!("{place}: {error}")),
         };
         for identity in identities {
@@ -133,10 +159,31 @@ impl Keys {
             }
         }
     }
+
+    fn add_certificates(&mut self, certificates: Vec<Certificate>) {
+        let room = MAX_CERTIFICATES.saturating_sub(self.certificates.len());
+        if certificates.len() > room {
+            let note = format!("more than {MAX_CERTIFICATES} certificates: the rest was not read");
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+        self.certificates
+            .extend(certificates.into_iter().take(room));
+    }
+
+    /// Gives all certificates so far to all keys so far. Those of nobody are kept and say nothing: folders hold many.
+    fn give_certificates(&mut self) {
+        for certificate in &self.certificates {
+            self.ring.add_certificate(certificate);
+        }
+    }
 }
 
 /// Most folders within each other.
 pub const MAX_FOLDER_DEPTH: usize = 8;
+/// Most certificates that are given to keys.
+pub const MAX_CERTIFICATES: usize = 1000;
 /// Most files and folders that are looked at.
 pub const MAX_FOLDER_ENTRIES: usize = 1000;
 
@@ -204,12 +251,12 @@ mod tests {
     #[test]
     fn says_which_parts_of_a_payload_were_not_read() {
         let payload = Payload {
-            ignored: vec!["gpg-privatekeys".into(), "x509s".into()],
+            ignored: vec!["gpg-privatekeys".into(), "pkcs11-config".into()],
             ..Payload::default()
         };
         let mut keys = Keys::default();
         keys.add_payload(&payload);
-        let expected = "not read in the payload: `gpg-privatekeys`, `x509s`";
+        let expected = "not read in the payload: `gpg-privatekeys`, `pkcs11-config`";
         assert_eq!(keys.notes, [expected]);
     }
 }

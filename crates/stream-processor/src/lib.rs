@@ -19,7 +19,7 @@ mod wiped;
 pub use content_store::{ContentStore, Descriptions};
 pub use decode::{Horizon, Job, decode};
 pub use error::DecodeError;
-pub use key_folder::{Keys, MAX_FOLDER_DEPTH, MAX_FOLDER_ENTRIES};
+pub use key_folder::{Keys, MAX_CERTIFICATES, MAX_FOLDER_DEPTH, MAX_FOLDER_ENTRIES};
 pub use payload::{LayerDescriptor, Payload, PayloadError};
 pub use spool::{MAX_SPOOL_LEN, SPOOL_MEMORY};
 pub use wiped::read_wiped;

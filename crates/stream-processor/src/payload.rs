@@ -21,6 +21,8 @@ pub struct Payload {
     pub descriptor: Option<LayerDescriptor>,
     /// Private keys, each with its password.
     pub keys: Vec<PayloadKey>,
+    /// Files of certificates, which belong to some of the keys.
+    pub certificates: Vec<Vec<u8>>,
     /// Names of parameters that this build does not read, keys of other kinds among them; some of many.
     pub ignored: Vec<Box<str>>,
 }
@@ -110,9 +112,17 @@ impl Payload {
                     .map(|Secret(password)| Password::new(password.clone())),
             });
         }
+        let certificates = parameters.certificates.unwrap_or_default();
+        if certificates.len() > Self::MAX_KEYS {
+            return Err(PayloadError::TooManyCertificates {
+                limit: Self::MAX_KEYS,
+            });
+        }
+        let certificates = certificates.into_iter().flatten();
         Ok(Self {
             descriptor: raw.descriptor,
             keys,
+            certificates: certificates.map(|Secret(file)| file.to_vec()).collect(),
             ignored: parameters.ignored,
         })
     }
@@ -121,7 +131,7 @@ impl Payload {
     pub const TYPE_URL: &'static str = "io.containerd.ocicrypt.v1.Payload";
     /// Most octets.
     pub const MAX_LEN: usize = 8 * 1024 * 1024;
-    /// Most private keys.
+    /// Most private keys, and most certificates.
     pub const MAX_KEYS: usize = 100;
     /// Most names that are kept of parameters that are not read.
     pub const MAX_IGNORED: usize = 8;
@@ -158,6 +168,12 @@ pub enum PayloadError {
         /// The limit.
         limit: usize,
     },
+    /// More certificates than there are keys for.
+    #[error("payload has more than {limit} certificates")]
+    TooManyCertificates {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 #[derive(Deserialize)]
@@ -178,6 +194,7 @@ struct RawConfig {
 struct RawParameters {
     keys: Option<Vec<Option<Secret>>>,
     passwords: Option<Vec<Option<Secret>>>,
+    certificates: Option<Vec<Option<Secret>>>,
     ignored: Vec<Box<str>>,
 }
 
@@ -203,6 +220,7 @@ impl<'de> Visitor<'de> for ParametersVisitor {
             match name.as_str() {
                 "privkeys" => parameters.keys = map.next_value()?,
                 "privkeys-passwords" => parameters.passwords = map.next_value()?,
+                "x509s" => parameters.certificates = map.next_value()?,
                 _ => {
                     let value = map.next_value::<Option<IgnoredAny>>()?;
                     if value.is_some() && parameters.ignored.len() < Payload::MAX_IGNORED {
@@ -320,10 +338,11 @@ mod tests {
     #[test]
     fn reads_the_keys_of_clients_that_bring_their_own() {
         let payload = parse(
-            r#"{"DecryptConfig":{"Parameters":{"privkeys":["YQ==","Yg==",null],"privkeys-passwords":[null,"cHc="],"gpg-privatekeys":null,"x509s":["AA=="]}}}"#,
+            r#"{"DecryptConfig":{"Parameters":{"privkeys":["YQ==","Yg==",null],"privkeys-passwords":[null,"cHc="],"gpg-privatekeys":null,"gpg-pubkeyringfile":["AA=="],"x509s":["Yw==",null]}}}"#,
         )
         .unwrap();
-        assert_eq!(payload.ignored, ["x509s".into()]);
+        assert_eq!(payload.ignored, ["gpg-pubkeyringfile".into()]);
+        assert_eq!(payload.certificates, [b"c".to_vec()]);
         let keys: Vec<_> = payload
             .keys
             .iter()

@@ -6,7 +6,8 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
-    /// JWKS), aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders
+    /// JWKS), pkcs7:FILE with an RSA certificate, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a
+    /// key of the key holders
     #[arg(
         short = 'r',
         long = "recipient",
@@ -23,7 +24,8 @@ pub(crate) struct RecipientArgs {
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
     /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS), aes256:FILE, aes256:env:VAR or holders:KEYID; a passphrase
-    /// follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE
+    /// follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed
+    /// for pkcs7:CERT takes the certificate as well as its key: -k key.pem -k cert.pem
     #[arg(
         short = 'k',
         long = "key",

@@ -268,10 +268,6 @@ fn references_and_options_without_sense_exit_2() {
             "local",
         ),
         (
-            &["encrypt", "oci:plain:v1", "oci:out", "-r", "pkcs7:c.pem"],
-            "`pkcs7:` is not supported by this version",
-        ),
-        (
             &["encrypt", "oci:plain:v1", "oci:out", "-r", "pgp:a@b.test"],
             "`pgp:` is not supported by this version",
         ),

@@ -3,6 +3,7 @@
 
 mod attached;
 mod bad_input;
+mod certificates;
 #[cfg(target_os = "linux")]
 mod deployment;
 mod help;

@@ -57,6 +57,61 @@ fn opens_with_a_key_that_came_with_the_payload() {
     decoder.run(&layer.blob).opened(&layer.plain);
 }
 
+/// Layer 0 of what skopeo sealed for a certificate: its descriptor and its ciphertext.
+fn sealed_for_a_certificate() -> (serde_json::Value, Vec<u8>) {
+    let blobs = testdata().join("pkcs7/blobs/sha256");
+    let manifest =
+        fs::read(blobs.join("2df22a9e786214bd6e290825cb4ae431720c10d7bd67efadbcb5d9d5040604da"))
+            .unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let descriptor = manifest["layers"][0].clone();
+    let digest = descriptor["digest"].as_str().unwrap().to_owned();
+    (descriptor, fs::read(blobs.join(&digest[7..])).unwrap())
+}
+
+#[test]
+fn opens_with_a_certificate_in_the_folder_of_its_key() {
+    let (descriptor, blob) = sealed_for_a_certificate();
+    let payload = serde_json::json!({"Descriptor": descriptor});
+    let opened = |files: &[&str]| {
+        let lab = Lab::new(files);
+        lab.decoder().payload_json(payload.clone()).run(&blob)
+    };
+    let plain = opened(&["x509.key.pem", "x509.cert.pem", "ec384.pem"]).stdout;
+    let digest = Digest::sha256(&plain).to_string();
+    let expected = "sha256:6d684c383388cfdd6c85ff2d6c51586aae1ca64fbb56c9b1735448085e213186";
+    assert_eq!(digest, expected);
+    let lacking = ["no key fits", "no certificate was given with the key"];
+    opened(&["x509.key.pem"]).refused(3, &lacking, b"");
+    let missing = ["no key fits", "keys at hand: 0"];
+    opened(&["x509.cert.pem"]).refused(3, &missing, b"");
+}
+
+#[test]
+fn opens_with_a_certificate_that_came_with_the_payload() {
+    let (descriptor, blob) = sealed_for_a_certificate();
+    let file = |name| STANDARD.encode(fs::read(key_file(name)).unwrap());
+    let lab = Lab::new(&["x509.key.pem"]);
+    let run = |parameters| {
+        let payload = serde_json::json!({
+            "DecryptConfig": {"Parameters": parameters}, "Descriptor": descriptor,
+        });
+        lab.decoder().payload_json(payload).run(&blob)
+    };
+    let keys = [file("ec384.pem"), file("x509.key.pem")];
+    let complete = serde_json::json!({"privkeys": keys, "x509s": [file("x509.cert.pem"), null]});
+    assert_eq!(run(complete).stdout.len(), 629);
+    // The certificate may have come with the payload and the key lie in the folder.
+    let certificate = serde_json::json!({"x509s": [file("x509.cert.pem")]});
+    assert_eq!(run(certificate).stdout.len(), 629);
+    let none = serde_json::json!({"x509s": [file("rsa.pub.pem")]});
+    let words = [
+        "no key fits",
+        "certificate 0 of the payload: this is no certificate",
+    ];
+    run(none).refused(3, &words, b"");
+}
+
 #[test]
 fn opens_what_skopeo_sealed_with_the_payload_of_containerd() {
     let blobs = testdata().join("jwe-rsa2048/blobs/sha256");
