@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -15,9 +16,9 @@ use serde::Deserialize;
 use crate::client::{blob_what, manifest_what};
 use crate::error::Error;
 use crate::manifest::RawManifest;
-use crate::source::{BlobReader, Source};
+use crate::source::{BlobReader, Source, part_len, read_part};
 use crate::spool;
-use crate::tar_index::TarIndex;
+use crate::tar_index::{Section, TarIndex};
 
 /// One image of an archive.
 #[derive(Debug)]
@@ -77,6 +78,13 @@ impl DockerArchive {
         })
     }
 
+    fn member(&self, digest: &Digest) -> Result<Section, Error> {
+        let missing = || self.not_found(blob_what(digest));
+        let path = self.blobs.get(digest).ok_or_else(missing)?;
+        let (section, _) = self.archive.member(path)?.ok_or_else(missing)?;
+        Ok(section)
+    }
+
     fn not_found(&self, what: String) -> Error {
         Error::NotFound {
             what: what.into(),
@@ -101,11 +109,18 @@ impl Source for DockerArchive {
         self.blob_from(descriptor, 0)
     }
 
+    fn blob_part(
+        &self,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        let len = part_len(descriptor, &range)?;
+        let section = self.member(descriptor.digest())?.behind(range.start);
+        read_part(section, len, self.archive.path()).map(Some)
+    }
+
     fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
-        let digest = descriptor.digest();
-        let missing = || self.not_found(blob_what(digest));
-        let path = self.blobs.get(digest).ok_or_else(missing)?;
-        let (section, _) = self.archive.member(path)?.ok_or_else(missing)?;
+        let section = self.member(descriptor.digest())?;
         let place = self.archive.path().to_string_lossy();
         let section = Box::new(section.behind(offset));
         Ok(BlobReader::at(section, descriptor, offset, place))

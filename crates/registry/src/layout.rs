@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::image_ref::LayoutName;
 use crate::layout_index::{self, Choice, LayoutIndex};
 use crate::manifest::RawManifest;
 use crate::referrers::{Referrer, entries, fallback_tag};
-use crate::source::{BlobReader, Source};
+use crate::source::{BlobReader, Source, part_len, read_part};
 use crate::tar_index::TarIndex;
 
 /// An image in a layout.
@@ -58,6 +59,33 @@ impl Layout {
         let octets =
             octets.ok_or_else(|| Error::malformed(self.store.what(), "it has no `index.json`"))?;
         LayoutIndex::parse(&octets).map_err(|reason| self.bad_index(reason))
+    }
+
+    /// Opens a blob of the promised length behind its first `offset` octets.
+    fn open_blob(
+        &self,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<Box<dyn Read + Send>, Error> {
+        let digest = descriptor.digest();
+        let (reader, actual) = self
+            .store
+            .open(&blob_name(digest), offset)?
+            .ok_or_else(|| Error::NotFound {
+                what: blob_what(digest).into(),
+                place: self.store.place().into(),
+            })?;
+        if actual != descriptor.size() {
+            return Err(Error::Mismatch {
+                what: blob_what(digest).into(),
+                place: self.store.place().into(),
+                mismatch: Mismatch::Size {
+                    expected: descriptor.size(),
+                    actual,
+                },
+            });
+        }
+        Ok(reader)
     }
 
     fn bad_index(&self, reason: String) -> Error {
@@ -106,30 +134,23 @@ impl Source for Layout {
     }
 
     fn blob_from(&self, descriptor: &Descriptor, offset: u64) -> Result<BlobReader, Error> {
-        let digest = descriptor.digest();
-        let (reader, actual) = self
-            .store
-            .open(&blob_name(digest), offset)?
-            .ok_or_else(|| Error::NotFound {
-                what: blob_what(digest).into(),
-                place: self.store.place().into(),
-            })?;
-        if actual != descriptor.size() {
-            return Err(Error::Mismatch {
-                what: blob_what(digest).into(),
-                place: self.store.place().into(),
-                mismatch: Mismatch::Size {
-                    expected: descriptor.size(),
-                    actual,
-                },
-            });
-        }
+        let reader = self.open_blob(descriptor, offset)?;
         Ok(BlobReader::at(
             reader,
             descriptor,
             offset,
             self.store.place(),
         ))
+    }
+
+    fn blob_part(
+        &self,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        let len = part_len(descriptor, &range)?;
+        let reader = self.open_blob(descriptor, range.start)?;
+        read_part(reader, len, self.store.path()).map(Some)
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {

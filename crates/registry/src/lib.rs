@@ -63,7 +63,7 @@ pub use retry::RetryPolicy;
 pub use routes::Routes;
 pub use secret::Secret;
 pub use sink::{Begun, BlobWriter, Sink};
-pub use source::{BlobCheck, BlobReader, Source};
+pub use source::{BlobCheck, BlobReader, MAX_PART_LEN, Source};
 pub use tls::{ClientCertificate, Tls};
 pub use traffic::Traffic;
 pub use transport::Transport;

@@ -62,7 +62,7 @@ impl Client {
     fn note(&self, text: String) {
         let mut notes = locked(&self.mirrors().notes);
         // A long run must not fill the memory with what went wrong.
-        if notes.len() < MAX_NOTES {
+        if notes.len() < MAX_NOTES && notes.last() != Some(&text) {
             notes.push(text);
         }
     }

@@ -1,7 +1,8 @@
-//! A long blob in several parts at the same time, where one connection does not fill the line.
+//! Parts of a blob: a long blob in several at the same time, where one connection does not fill the line, and single ones
+//! for whoever needs no more.
 //!
-//! Parts are delivered in their order, each only if the registry says that it is exactly the part asked for; the digest of
-//! the whole is for the reader to verify. Memory is bounded by the number of parts.
+//! Each part is delivered only if the registry says that it is exactly the part asked for. Of a whole blob they come in
+//! their order, its digest is for the reader to verify, and memory is bounded by the number of parts.
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{Client, blob_what, endpoint};
 use crate::download::{Download, is_range};
-use crate::error::{Error, Failure};
+use crate::error::{Error, Failure, Mismatch};
 use crate::http::{Call, Setback};
 use crate::login::{Access, Repository};
 use crate::mirrors::Givers;
@@ -92,6 +93,43 @@ impl Drop for Fetch {
     }
 }
 
+/// Fetches one part of a blob from the first place that gives parts; nothing if none does.
+pub(crate) async fn fetch_part(
+    client: &Client,
+    reference: &Reference,
+    descriptor: &Descriptor,
+    range: Range<u64>,
+) -> Result<Option<Bytes>, Error> {
+    let routes = client.routes_of_blob(reference, descriptor.digest())?;
+    let mut left = routes.len();
+    for route in &routes {
+        left -= 1;
+        let outcome = match client.at(route, Access::Pull).await {
+            Ok(repository) => {
+                let parts = Parts {
+                    client: client.clone(),
+                    repository,
+                    digest: descriptor.digest().clone(),
+                    size: descriptor.size(),
+                };
+                parts.fetch(range.clone()).await
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(Some(octets)) => {
+                client.note_success(route, &blob_what(descriptor.digest()));
+                return Ok(Some(octets));
+            }
+            // Another place may have ranges.
+            Ok(None) => {}
+            Err(error) if left > 0 => client.note_failure(route, &error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 #[derive(Clone)]
 struct Parts {
     client: Client,
@@ -140,11 +178,21 @@ impl Parts {
             .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
             .header(RANGE, header);
         let len = range.end - range.start;
-        let mut attempts = self.client.attempts();
+        let mut attempts = self.client.attempts_at(&self.repository);
         loop {
             let setback = match self.client.attempt(&self.repository, &call).await {
                 Err(setback) => setback,
                 Ok(answer) if answer.status() == 200 => return Ok(None),
+                Ok(answer) if answer.status() == 416 => {
+                    return Err(Error::Mismatch {
+                        what: blob_what(&self.digest).into(),
+                        place: self.repository.to_string().into(),
+                        mismatch: Mismatch::Truncated {
+                            expected: self.size,
+                            actual: range.start,
+                        },
+                    });
+                }
                 Ok(mut answer) if answer.status() != 206 => {
                     let what = blob_what(&self.digest);
                     return Err(self
@@ -163,7 +211,7 @@ impl Parts {
                             ),
                         ));
                     }
-                    match answer.body(PART_LEN).await {
+                    match answer.body(MAX_PART_LEN).await {
                         Ok(Some(octets)) if octets.len() as u64 == len => return Ok(Some(octets)),
                         Ok(_) => Setback::transient(Failure::Transport(std::sync::Arc::new(
                             std::io::Error::new(
@@ -183,6 +231,8 @@ impl Parts {
 /// Octets of a part, which are in memory until those before it were read.
 const PART_LEN: usize = 2 * 1024 * 1024;
 const PART: u64 = PART_LEN as u64;
+/// Most octets of a part that is asked for alone.
+pub(crate) const MAX_PART_LEN: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

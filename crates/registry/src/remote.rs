@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,9 +17,9 @@ use crate::holding::Holding;
 use crate::login::Access;
 use crate::manifest::RawManifest;
 use crate::mirrors::Givers;
-use crate::ranges::Arrival;
+use crate::ranges::{Arrival, fetch_part};
 use crate::sink::{Begun, BlobWriter, Draft, Sink};
-use crate::source::{BlobReader, Source};
+use crate::source::{BlobReader, Source, part_len};
 use crate::upload::Upload;
 
 /// An image at a registry, to read or to write.
@@ -78,6 +79,18 @@ impl Source for Remote {
         // Its digest is for the reader to check, who then begins at the start.
         let stream = self.stream(descriptor, offset, &Givers::default())?;
         Ok(BlobReader::rest(stream, descriptor, offset, self.place()))
+    }
+
+    fn blob_part(
+        &self,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        if part_len(descriptor, &range)? == 0 {
+            return Ok(Some(Bytes::new()));
+        }
+        self.runtime
+            .block_on(fetch_part(&self.client, &self.reference, descriptor, range))
     }
 
     fn repository(&self) -> Option<&Reference> {

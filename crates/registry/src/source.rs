@@ -1,7 +1,9 @@
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sealift_oci::{Descriptor, Digest, Hasher, Reference};
 
 use crate::error::{Error, Mismatch};
@@ -40,6 +42,24 @@ pub trait Source: fmt::Debug + Send + Sync {
         Ok(reader)
     }
 
+    /// Reads the octets of a blob from `range.start` up to `range.end`, and no others; nothing where the place has no way to
+    /// do that, so that the blob can only be read from its start.
+    ///
+    /// **Nothing but the blob's length is verified**: a part has no digest. Whoever uses it must know by other means that it
+    /// is authentic. An empty range yields no octets, and asks nobody.
+    ///
+    /// # Errors
+    /// Any [`Error`]; [`Error::Malformed`] for a range that is not within the blob, or longer than
+    /// [`MAX_PART_LEN`].
+    fn blob_part(
+        &self,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        let _ = (descriptor, range);
+        Ok(None)
+    }
+
     /// Returns the repository at a registry from which blobs come, if there is one.
     fn repository(&self) -> Option<&Reference> {
         None
@@ -63,6 +83,40 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Returns whether everything comes from this machine's disk.
     fn is_local(&self) -> bool;
+}
+
+/// Most octets that [`Source::blob_part`] gives at once.
+pub const MAX_PART_LEN: u64 = crate::ranges::MAX_PART_LEN as u64;
+
+/// Returns the length of a part that may be asked for.
+pub(crate) fn part_len(descriptor: &Descriptor, range: &Range<u64>) -> Result<usize, Error> {
+    let len = range.end.checked_sub(range.start);
+    len.filter(|len| *len <= MAX_PART_LEN && range.end <= descriptor.size())
+        .and_then(|len| usize::try_from(len).ok())
+        .ok_or_else(|| {
+            Error::malformed(
+                format!("part of {}", crate::client::blob_what(descriptor.digest())),
+                format!(
+                    "{} to {} of {} is none, or too long",
+                    range.start,
+                    range.end,
+                    descriptor.size()
+                ),
+            )
+        })
+}
+
+/// Reads a part out of what is behind the octets in front of it.
+pub(crate) fn read_part(
+    mut reader: impl Read,
+    len: usize,
+    place: &std::path::Path,
+) -> Result<Bytes, Error> {
+    let mut octets = vec![0; len];
+    reader
+        .read_exact(&mut octets)
+        .map_err(Error::io("read", place))?;
+    Ok(octets.into())
 }
 
 /// A blob that is verified while it is read.

@@ -13,6 +13,7 @@ mod local;
 mod login;
 mod mirrors;
 mod mount;
+mod parts;
 #[cfg(target_os = "linux")]
 mod peers;
 mod places;
