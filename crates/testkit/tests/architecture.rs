@@ -76,6 +76,12 @@ const HOUSE: &[Room] = &[
         asks_not: SYSTEM,
     },
     Room {
+        name: "files",
+        uses: &["oci"],
+        never: NETWORK,
+        asks_not: SYSTEM,
+    },
+    Room {
         name: "registry",
         uses: &["sys", "oci"],
         never: TERMINAL,
@@ -84,7 +90,7 @@ const HOUSE: &[Room] = &[
     // Level 2: whole images, other processes.
     Room {
         name: "image",
-        uses: &["sys", "sha256", "oci", "layer", "keywrap", "registry"],
+        uses: &["sys", "sha256", "oci", "layer", "keywrap", "files", "registry"],
         never: TERMINAL,
         asks_not: SURROUNDINGS,
     },
@@ -121,6 +127,7 @@ const HOUSE: &[Room] = &[
             "keywrap",
             "tlog",
             "layer",
+            "files",
             "threshold",
             "policy",
             "registry",

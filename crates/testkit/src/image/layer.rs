@@ -10,7 +10,10 @@ use crate::digest;
 
 /// A tar in the making; the same calls give the same octets.
 #[derive(Debug)]
-pub struct Tar(Vec<(EntryType, String, String, Vec<u8>)>);
+pub struct Tar(Vec<Entry>);
+
+/// What it is, its path, where it leads, what it holds.
+pub(super) type Entry = (EntryType, String, String, Vec<u8>);
 
 impl Tar {
     /// Begins an empty tar.
@@ -37,6 +40,12 @@ impl Tar {
         self.entry(EntryType::Symlink, path, target, b"")
     }
 
+    /// Adds another name for a file.
+    #[must_use]
+    pub fn hard_link(self, path: &str, target: &str) -> Self {
+        self.entry(EntryType::Link, path, target, b"")
+    }
+
     /// Hides a path of the layers below (image-spec, `layer.md`, "Whiteouts").
     #[must_use]
     pub fn whiteout(self, path: &str) -> Self {
@@ -59,25 +68,14 @@ impl Tar {
     /// Returns the tar.
     pub fn build(self) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
-        for (kind, path, target, content) in self.0 {
-            let mut header = Header::new_gnu();
-            header.set_entry_type(kind);
-            header.set_mode(if kind == EntryType::Symlink {
-                0o777
-            } else {
-                0o755
-            });
-            header.set_mtime(0);
-            header.set_uid(0);
-            header.set_gid(0);
-            header.set_size(content.len() as u64);
-            if kind == EntryType::Symlink {
-                builder.append_link(&mut header, path, target).unwrap();
-            } else {
-                builder.append_data(&mut header, path, &*content).unwrap();
-            }
+        for entry in &self.0 {
+            append(&mut builder, entry);
         }
         builder.into_inner().unwrap()
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0
     }
 
     fn entry(mut self, kind: EntryType, path: &str, target: &str, content: &[u8]) -> Self {
@@ -85,6 +83,38 @@ impl Tar {
             .push((kind, path.into(), target.into(), content.into()));
         self
     }
+}
+
+fn append(builder: &mut Builder<Vec<u8>>, (kind, path, target, content): &Entry) {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(*kind);
+    header.set_mode(if *kind == EntryType::Symlink {
+        0o777
+    } else {
+        0o755
+    });
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(content.len() as u64);
+    if target.is_empty() {
+        builder.append_data(&mut header, path, &**content).unwrap();
+    } else {
+        builder.append_link(&mut header, path, target).unwrap();
+    }
+}
+
+/// Returns what a tar has for an entry: headers, content, and what fills the last block.
+pub(super) fn entry_octets(entry: &Entry) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let mut builder = Builder::new(Vec::new());
+    append(&mut builder, entry);
+    let mut header = builder.into_inner().unwrap();
+    // The end of an archive is 1024 zeros.
+    header.truncate(header.len() - 1024);
+    let content = entry.3.clone();
+    let padding = vec![0; content.len().next_multiple_of(512) - content.len()];
+    header.truncate(header.len() - content.len() - padding.len());
+    (header, content, padding)
 }
 
 /// How a layer's tar is stored.
@@ -144,6 +174,15 @@ impl Layer {
         }
     }
 
+    /// Makes a layer of octets that were packed elsewhere.
+    pub fn packed(blob: Vec<u8>, unpacked: Vec<u8>, packing: Packing) -> Self {
+        Self {
+            blob,
+            packing,
+            ..Self::of(unpacked, Packing::Plain)
+        }
+    }
+
     /// Makes a layer of a blob that is taken as it is, of any type.
     pub fn blob(media_type: &str, blob: &[u8]) -> Self {
         Self::of(blob.to_vec(), Packing::Plain).media_type(media_type)
@@ -168,6 +207,11 @@ impl Layer {
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
         self.annotations.push((key.into(), value.into()));
         self
+    }
+
+    /// Returns the blob.
+    pub fn octets(&self) -> &[u8] {
+        &self.blob
     }
 
     /// Returns the blob's digest.

@@ -21,6 +21,7 @@ mod absurd;
 mod build;
 mod layer;
 mod store;
+mod table;
 
 use std::collections::BTreeMap;
 
