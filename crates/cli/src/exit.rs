@@ -97,6 +97,11 @@ impl From<ImageError> for Failure {
             ImageError::TooLong { .. } => Some(
                 "seal for fewer recipients, fewer platforms (--platform) or with --original none",
             ),
+            ImageError::SeveralImages { .. } => Some("choose one with --platform"),
+            ImageError::NoSuchFile { .. } => Some("`sealift ls -R` lists all files"),
+            ImageError::NotAFile {
+                kind: "directory", ..
+            } => Some("`sealift ls` lists it"),
             ImageError::Registry(error) => hint_of(error),
             ImageError::Open {
                 source: OpenError::NoKey { report, .. },

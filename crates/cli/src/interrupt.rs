@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sealift_image::{ImageError, SourceCheck};
 use sealift_oci::{Descriptor, Digest, Reference};
 use sealift_registry::{BlobReader, Error, RawManifest, Source};
@@ -76,6 +78,14 @@ impl Interrupt {
         })
     }
 
+    /// Passes on the result of something that publishes nothing.
+    pub(crate) fn explain_reading<T>(&self, result: Result<T, ImageError>) -> Result<T, Failure> {
+        result.map_err(|error| match self.is_wanted() {
+            true => Failure::new(Code::Other, "interrupted"),
+            false => error.into(),
+        })
+    }
+
     fn is_wanted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -122,6 +132,15 @@ impl Source for Watched {
             SourceCheck::Verify => reader,
             SourceCheck::Trust => reader.trusting(),
         })
+    }
+
+    fn blob_part(
+        &self,
+        descriptor: &Descriptor,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        self.interrupt.check()?;
+        self.inner.blob_part(descriptor, range)
     }
 
     fn repository(&self) -> Option<&Reference> {

@@ -3,6 +3,8 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
+use sealift_oci::Platform;
+
 /// A machine, as far as it matters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Machine {
@@ -26,6 +28,24 @@ impl Machine {
             true => near.max(FAR_JOBS),
             false => near,
         }
+    }
+}
+
+/// Returns which images this machine runs, as manifests write it. Where there are no containers but in a virtual machine,
+/// those of Linux.
+pub(crate) fn platform() -> Platform {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    };
+    Platform {
+        os: if cfg!(windows) { "windows" } else { "linux" }.to_owned(),
+        architecture: architecture.to_owned(),
+        ..Platform::default()
     }
 }
 

@@ -14,12 +14,14 @@ mod doctor;
 mod encrypt;
 mod exit;
 mod files;
+mod image_files;
 mod inspect;
 mod interrupt;
 mod keygen;
 mod keyholders;
 mod keys;
 mod machine;
+mod output;
 mod places;
 #[cfg(feature = "server")]
 mod policy;
@@ -72,7 +74,9 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         | Command::Decrypt(_)
         | Command::Copy(_)
         | Command::Inspect(_)
-        | Command::Verify(_) => {}
+        | Command::Verify(_)
+        | Command::Cat(_)
+        | Command::Ls(_) => {}
         other => return keyholders::run(other, console),
     }
     let interrupt = Interrupt::install(Arc::clone(console))?;
@@ -82,6 +86,8 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Copy(args) => copy::run(args, console, &interrupt),
         Command::Inspect(args) => inspect::run(args, console),
         Command::Verify(args) => verify::run(args, console, &interrupt),
+        Command::Cat(args) => image_files::cat(args, console, &interrupt),
+        Command::Ls(args) => image_files::ls(args, console, &interrupt),
         _ => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use sealift_oci::Digest;
 use serde_json::json;
 
 use crate::console::{Console, Shown};
+use crate::image_files::whole_note;
 use crate::text::{human, short};
 
 /// Shows the events of one operation as the user asked for.
@@ -123,6 +124,15 @@ impl Progress for Reporter<'_> {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Notice { text } => self.console.note(text),
+            Event::WholeLayer {
+                index,
+                size,
+                reason,
+                ..
+            } => self.console.note(&whole_note(index, size, reason)),
+            Event::LayerAbsent { index, digest } => self.console.note(&format!(
+                "layer {index} ({digest}) must not be stored in registries, and is not here: its files are left out"
+            )),
             Event::Started {
                 digest,
                 size,
@@ -156,6 +166,7 @@ pub(crate) fn name(action: Action) -> &'static str {
         Action::LeaveClear => "leave-clear",
         Action::SkipNondistributable => "skip-nondistributable",
         Action::Verify => "verify",
+        Action::Read => "read",
         _ => "other",
     }
 }
@@ -164,7 +175,7 @@ fn doing(action: Action) -> &'static str {
     match action {
         Action::Seal => "sealing",
         Action::Open => "opening",
-        Action::Verify => "reading",
+        Action::Verify | Action::Read => "reading",
         _ => "copying",
     }
 }
@@ -174,6 +185,7 @@ fn done(action: Action) -> &'static str {
         Action::Seal => "sealed",
         Action::Open => "opened",
         Action::Verify => "verified",
+        Action::Read => "read",
         _ => "copied",
     }
 }

@@ -31,12 +31,17 @@ pub(crate) fn outcome_json(
         "layersChanged": outcome.layers_changed,
         "bytes": outcome.bytes,
         "seconds": (seconds * 1000.0).round() / 1000.0,
-        "network": {
-            "requests": traffic.requests,
-            "retries": traffic.retries,
-            "bytesSent": traffic.sent,
-            "bytesReceived": traffic.received,
-        },
+        "network": network_json(traffic),
+    })
+}
+
+/// What a command has sent and received.
+pub(crate) fn network_json(traffic: Traffic) -> Value {
+    json!({
+        "requests": traffic.requests,
+        "retries": traffic.retries,
+        "bytesSent": traffic.sent,
+        "bytesReceived": traffic.received,
     })
 }
 

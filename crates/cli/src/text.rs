@@ -15,6 +15,24 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// Shows the name of a file, which is octets: what is not UTF-8 and what could rewrite the terminal as escapes, also line ends.
+pub(crate) fn file_name(name: &[u8]) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' => shown.push_str("\\n"),
+                c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
+                c => shown.push(c),
+            }
+        }
+        for octet in chunk.invalid() {
+            shown.push_str(&format!("\\x{octet:02x}"));
+        }
+    }
+    shown
+}
+
 /// Removes user names and passwords and queries from URLs, and what follows an authentication scheme.
 pub(crate) fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -134,6 +152,18 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\r\nc"), "a\\u{1b}[2Jb\\u{d} c");
         assert_eq!(printable("x\u{202e}y"), "x\\u{202e}y");
         assert_eq!(printable("grün … ok"), "grün … ok");
+    }
+
+    #[test]
+    fn names_of_files_are_shown_on_one_line() {
+        for (name, expected) in [
+            (&b"gr\xc3\xbcn"[..], "grün"),
+            (b"a\nb\x1b[2J", "a\\nb\\u{1b}[2J"),
+            (b"a\xff\xfeb", "a\\xff\\xfeb"),
+            ("x\u{202e}y".as_bytes(), "x\\u{202e}y"),
+        ] {
+            assert_eq!(file_name(name), expected);
+        }
     }
 
     #[test]

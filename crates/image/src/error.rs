@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
+use sealift_files::{FilePath, ListError};
 use sealift_keywrap::UnwrapError;
 use sealift_layer::{OpenError, SealError};
 use sealift_oci::{Digest, DocumentError};
@@ -131,6 +132,77 @@ pub enum ImageError {
         actual: Box<str>,
     },
 
+    /// Several images of an index suit, and one was asked for.
+    #[error("{count} images suit platform {wanted}; there are {available}")]
+    SeveralImages {
+        /// What was asked for.
+        wanted: Box<str>,
+        /// How many suit.
+        count: usize,
+        /// What there is.
+        available: Box<str>,
+    },
+
+    /// There is no file of that name in the image.
+    #[error("there is no `{path}` in image {manifest}")]
+    NoSuchFile {
+        /// What was asked for, as far as links led.
+        path: FilePath,
+        /// The image, by its manifest.
+        manifest: Digest,
+    },
+
+    /// What was to be read has no content.
+    #[error("`{path}` is a {kind}, not a file")]
+    NotAFile {
+        /// What was asked for.
+        path: FilePath,
+        /// What it is.
+        kind: &'static str,
+    },
+
+    /// The content of a file is stored in a way that is not read.
+    #[error("cannot read `{path}`, which is stored as {form}")]
+    FileForm {
+        /// What was asked for.
+        path: FilePath,
+        /// How it is stored.
+        form: &'static str,
+    },
+
+    /// Symbolic links lead to each other.
+    #[error("`{path}` leads through too many links")]
+    TooManyLinks {
+        /// The last of them.
+        path: FilePath,
+    },
+
+    /// No file has such a path.
+    #[error("the path is longer than {limit} octets")]
+    PathTooLong {
+        /// The limit.
+        limit: usize,
+    },
+
+    /// The files of a layer could not be listed, or are not as they are listed.
+    #[error("cannot read the files of layer {digest}")]
+    Files {
+        /// The layer.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Arc<ListError>,
+    },
+
+    /// A layer that holds no files, such as those of artifacts.
+    #[error("layer {digest} of type `{media_type}` holds no files")]
+    NoFiles {
+        /// The layer.
+        digest: Digest,
+        /// Its type.
+        media_type: Box<str>,
+    },
+
     /// The registry, layout or archive failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -176,9 +248,12 @@ impl ImageError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NothingToDo { .. } => Kind::NothingToDo,
-            Self::LayerOutOfRange { .. } => Kind::Usage,
-            Self::NoSuchPlatform { .. } => Kind::NotFound,
+            Self::LayerOutOfRange { .. }
+            | Self::SeveralImages { .. }
+            | Self::PathTooLong { .. } => Kind::Usage,
+            Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
             Self::Document { .. }
+            | Self::Files { .. }
             | Self::Mismatch { .. }
             | Self::NestedTooDeeply { .. }
             | Self::TooManyManifests { .. }
@@ -203,6 +278,10 @@ impl ImageError {
                 _ => Kind::Other,
             },
             Self::NotSealable { .. }
+            | Self::NotAFile { .. }
+            | Self::FileForm { .. }
+            | Self::TooManyLinks { .. }
+            | Self::NoFiles { .. }
             | Self::NotAnImage { .. }
             | Self::TooLong { .. }
             | Self::Seal { .. }

@@ -1,4 +1,4 @@
-//! How a whole image is sealed, opened, copied, inspected and verified.
+//! How a whole image is sealed, opened, copied, inspected and verified, and how single files are read out of it.
 //!
 //! Joins the pure crates below with a [`Source`](sealift_registry::Source) and a [`Sink`](sealift_registry::Sink).
 //! Everything is synchronous and runs on threads of its own: never call it on an async worker. What happens is told to
@@ -9,6 +9,7 @@ mod blob;
 mod copy;
 mod crew;
 mod error;
+mod files;
 mod inspect;
 mod open;
 mod opening;
@@ -27,6 +28,7 @@ mod work;
 pub use attached::{Attached, Attachment, attachments};
 pub use copy::Copy;
 pub use error::{ImageError, Kind};
+pub use files::{Depth, FileEntry, Files, LayerUse, OnePlatform, WholeReason};
 pub use inspect::{
     InspectedCertificate, InspectedLayer, InspectedManifest, InspectedRecipient, Inspection,
     inspect,

@@ -347,7 +347,7 @@ impl Plain<'_> {
     }
 }
 
-fn refused(digest: &Digest, source: OpenError) -> ImageError {
+pub(crate) fn refused(digest: &Digest, source: OpenError) -> ImageError {
     ImageError::Open {
         digest: digest.clone(),
         source,
@@ -359,7 +359,7 @@ fn spool_failed(error: std::io::Error) -> ImageError {
 }
 
 /// Ciphertext up to this length never touches a disk.
-const SPOOL_IN_MEMORY: usize = 4 * 1024 * 1024;
+pub(crate) const SPOOL_IN_MEMORY: usize = 4 * 1024 * 1024;
 
 /// What is computed beside a layer: the sealed blob's digest, its tag, and the plain blob's digest.
 pub(crate) const LANES: usize = 3;

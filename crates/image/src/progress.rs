@@ -1,5 +1,7 @@
 use sealift_oci::Digest;
 
+use crate::files::WholeReason;
+
 /// Receives what happens during an operation; called from several threads at once.
 pub trait Progress: Sync {
     /// Takes one event. Must not block for long: the transfer waits.
@@ -14,6 +16,24 @@ pub enum Event<'a> {
     Notice {
         /// The sentence.
         text: &'a str,
+    },
+    /// All of a layer is read although a part was asked for.
+    WholeLayer {
+        /// Place in the image, 0 is the base.
+        index: usize,
+        /// The blob as the source names it.
+        digest: &'a Digest,
+        /// Its length in octets.
+        size: u64,
+        /// Why.
+        reason: WholeReason,
+    },
+    /// A layer that registries must not store is not there, and is passed over.
+    LayerAbsent {
+        /// Place in the image, 0 is the base.
+        index: usize,
+        /// The blob as the source names it.
+        digest: &'a Digest,
     },
     /// Work on one blob begins.
     Started {
@@ -56,6 +76,8 @@ pub enum Action {
     SkipNondistributable,
     /// Reads and checks it.
     Verify,
+    /// Reads it to look for a file in it.
+    Read,
 }
 
 /// Shows nothing.

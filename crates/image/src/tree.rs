@@ -7,6 +7,7 @@ use sealift_oci::{
 use sealift_registry::{RawManifest, Source};
 
 use crate::error::ImageError;
+use crate::files::OnePlatform;
 use crate::work::restarting;
 
 /// What a reference names, with everything below it down to the manifests.
@@ -68,6 +69,31 @@ impl Tree {
         Ok(Self { root, digest })
     }
 
+    /// Reads the documents of one image.
+    pub(crate) fn one(source: &dyn Source, platform: OnePlatform<'_>) -> Result<Image, ImageError> {
+        let raw = source.root()?;
+        let wanted = match platform {
+            OnePlatform::Asked(wanted) => Some(wanted),
+            OnePlatform::Machine(machine) => Some(machine).filter(|_| raw.media_type.is_index()),
+        };
+        let mut loader = Loader::new(source, wanted.map_or(&[], std::slice::from_ref));
+        let root = loader.node(raw, None, 0)?;
+        let mut images = root.into_images();
+        images.retain(|image| !image.attestation);
+        match (images.pop(), wanted) {
+            (Some(image), None) if images.is_empty() => Ok(image),
+            (Some(image), Some(_)) if images.is_empty() && loader.met == [true] => Ok(image),
+            (Some(_), Some(wanted)) if !images.is_empty() => Err(ImageError::SeveralImages {
+                wanted: wanted.to_string().into(),
+                count: images.len() + 1,
+                available: loader.available().into(),
+            }),
+            (_, Some(wanted)) => Err(loader.no_such(wanted)),
+            // An image that is in no index is one.
+            (_, None) => Err(ImageError::Stopped),
+        }
+    }
+
     /// Reads the documents below a manifest that no reference names.
     pub(crate) fn of(source: &dyn Source, raw: RawManifest) -> Result<Self, ImageError> {
         let digest = raw.digest.clone();
@@ -87,6 +113,18 @@ impl Node {
         match self {
             Self::Image(image) => vec![image],
             Self::Index(branch) => branch.images(),
+        }
+    }
+
+    /// Returns every manifest in order, and lets go of the indexes.
+    fn into_images(self) -> Vec<Image> {
+        match self {
+            Self::Image(image) => vec![*image],
+            Self::Index(branch) => branch
+                .children
+                .into_iter()
+                .flat_map(|(_, child)| child.into_images())
+                .collect(),
         }
     }
 
@@ -341,17 +379,20 @@ impl<'a> Loader<'a> {
     }
 
     fn no_such(&self, wanted: &Platform) -> ImageError {
+        ImageError::NoSuchPlatform {
+            wanted: wanted.to_string().into(),
+            available: self.available().into(),
+        }
+    }
+
+    fn available(&self) -> String {
         let mut seen = self.seen.clone();
         seen.sort();
         seen.dedup();
-        let available = if seen.is_empty() {
+        if seen.is_empty() {
             "none that name a platform".to_owned()
         } else {
             seen.join(", ")
-        };
-        ImageError::NoSuchPlatform {
-            wanted: wanted.to_string().into(),
-            available: available.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line as types. Its help is public interface: a snapshot test holds it.
 
 mod common;
+mod files;
 mod group_keys;
 mod holders;
 mod keys;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use common::{
     Global, Login, ProgressMode, RegistryArgs, ReportArgs, SourceArgs, TransferArgs,
 };
+pub(crate) use files::{CatArgs, ImageFilesArgs, LsArgs};
 pub(crate) use group_keys::*;
 pub(crate) use holders::*;
 pub(crate) use keys::{
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     #[command(visible_alias = "layerinfo")]
     Inspect(InspectArgs),
     Verify(VerifyArgs),
+    Cat(CatArgs),
+    Ls(LsArgs),
     Tags(TagsArgs),
     Delete(DeleteArgs),
     Keygen(KeygenArgs),

@@ -12,6 +12,8 @@ fn help_is_what_it_was() {
         "copy",
         "inspect",
         "verify",
+        "cat",
+        "ls",
         "tags",
         "delete",
         "keygen",

@@ -8,6 +8,7 @@ mod certificates;
 mod deployment;
 mod help;
 mod holders;
+mod image_files;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod key_holders;
