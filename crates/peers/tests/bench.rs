@@ -165,6 +165,23 @@ fn every_image_comes_back_from_a_disk() {
 }
 
 #[test]
+fn one_file_comes_out_of_a_large_layer() {
+    let Some(lab) = Lab::needing(&["docker-registry", "time"]) else {
+        return;
+    };
+    let small = ["seek", "--size", "8", "--files", "300", "--rounds", "1"];
+    let result = lab.measured("bench", &small);
+    let jobs: Vec<&Value> = rows(&result, "rows").collect();
+    assert_eq!(
+        (jobs[0]["job"].as_str(), jobs[1]["job"].as_str()),
+        (Some("cat"), Some("decrypt"))
+    );
+    let share = |row: &Value| row["share"].as_f64().unwrap();
+    assert!(share(jobs[0]) < 0.05, "{result}");
+    assert!(share(jobs[1]) >= 1.0, "{result}");
+}
+
+#[test]
 fn a_miss_counts_where_it_is_more_than_noise() {
     let Some(_) = Lab::needing(&[]) else {
         return;
