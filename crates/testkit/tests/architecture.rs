@@ -90,7 +90,9 @@ const HOUSE: &[Room] = &[
     // Level 2: whole images, other processes.
     Room {
         name: "image",
-        uses: &["sys", "sha256", "oci", "layer", "keywrap", "files", "registry"],
+        uses: &[
+            "sys", "sha256", "oci", "layer", "keywrap", "files", "registry",
+        ],
         never: TERMINAL,
         asks_not: SURROUNDINGS,
     },
