@@ -34,10 +34,10 @@ impl Sha256 {
 
     /// Starts with no octets.
     pub fn new() -> Self {
-        Self::starting(match Features::detect() {
-            Some(features) => State::Ours(Stream::new(features)),
-            None => State::AwsLc(Context::new(&SHA256)),
-        })
+        Self::starting(Features::detect().map_or_else(
+            || State::AwsLc(Context::new(&SHA256)),
+            |features| State::Ours(Stream::new(features)),
+        ))
     }
 
     fn starting(state: State) -> Self {
