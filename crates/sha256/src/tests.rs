@@ -128,3 +128,16 @@ fn the_length_is_counted_beyond_four_gibibits() {
     assert_eq!(ours.finish(), digest.as_ref());
     assert_eq!(beside.finish(), digest.as_ref());
 }
+
+#[test]
+fn streams_are_compressed_as_far_as_the_shortest_goes() {
+    let Some(features) = Features::detect() else {
+        return;
+    };
+    let (one, two) = ([[7; BLOCK_LEN]], [[7; BLOCK_LEN], [8; BLOCK_LEN]]);
+    let (mut first, mut second) = (INITIAL, INITIAL);
+    compress(features, [&mut first, &mut second], [&one, &two]);
+    let mut expected = INITIAL;
+    compress(features, [&mut expected], [&one]);
+    assert_eq!((first, second), (expected, expected));
+}
