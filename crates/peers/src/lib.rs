@@ -22,6 +22,7 @@ pub mod keys;
 pub mod lab;
 pub mod layout;
 pub mod registry;
+mod tiny;
 
 pub use command::Outcome;
 pub use lab::Lab;

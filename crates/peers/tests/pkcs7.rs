@@ -1,8 +1,8 @@
 //! PKCS #7 envelopes: skopeo seals for certificates and we open, and the other way round.
 #![cfg(target_os = "linux")]
 
+use sealift_peers::Lab;
 use sealift_peers::keys::{Certificate, KeyPair, KeyType};
-use sealift_peers::{Lab, Layout};
 
 #[test]
 fn sealift_opens_what_skopeo_sealed_for_a_certificate() {
@@ -12,7 +12,7 @@ fn sealift_opens_what_skopeo_sealed_for_a_certificate() {
     let source = lab.tiny_image();
     let (key, certificate) = certified(&lab, "node");
     let sealed = lab.layout("sealed");
-    seal_with_skopeo(&lab, &source, &sealed, &[certificate.recipient()]);
+    lab.skopeo_seals(&source, &sealed, &[certificate.recipient()]);
     let marked = format!("pkcs7:{}", certificate.0);
     for (number, arguments) in [
         ["-k", &key.identity(), "-k", &certificate.0],
@@ -29,8 +29,8 @@ fn sealift_opens_what_skopeo_sealed_for_a_certificate() {
     .enumerate()
     {
         let opened = lab.layout(&format!("opened-{number}"));
-        decrypt(&lab, &sealed, &opened, &arguments);
-        assert_same_content(&source, &opened);
+        lab.opens(&sealed, &opened, &arguments);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -42,20 +42,14 @@ fn skopeo_opens_what_sealift_sealed_for_a_certificate() {
     let source = lab.tiny_image();
     let (key, certificate) = certified(&lab, "node");
     let sealed = lab.layout("sealed");
-    seal(&lab, &source, &sealed, &[certificate.recipient()]);
+    lab.seals(&source, &sealed, &[certificate.recipient()]);
     assert_eq!(sealed.image("tiny").sealed(), [true; 3]);
     let opened = lab.layout("opened");
-    decrypt_with_skopeo(
-        &lab,
-        &sealed,
-        &opened,
-        &[key.identity(), certificate.0.clone()],
-    );
-    assert_same_content(&source, &opened);
+    lab.skopeo_opens(&sealed, &opened, &[key.identity(), certificate.0.clone()]);
+    opened.assert_same_content(&source);
     // And we open our own: the original manifest comes back byte for byte.
     let ours = lab.layout("ours");
-    decrypt(
-        &lab,
+    lab.opens(
         &sealed,
         &ours,
         &["-k", &key.identity(), "-k", &certificate.0],
@@ -78,7 +72,7 @@ fn of_several_recipients_of_skopeo_every_one_opens_the_image_alone() {
         jwe.recipient(),
         last_certificate.recipient(),
     ];
-    seal_with_skopeo(&lab, &source, &sealed, &recipients);
+    lab.skopeo_seals(&source, &sealed, &recipients);
     for (name, arguments) in [
         ("first", vec![first.identity(), first_certificate.0.clone()]),
         ("last", vec![last.identity(), last_certificate.0]),
@@ -91,8 +85,8 @@ fn of_several_recipients_of_skopeo_every_one_opens_the_image_alone() {
     ] {
         let opened = lab.layout(name);
         let arguments: Vec<&str> = arguments.iter().flat_map(|file| ["-k", file]).collect();
-        decrypt(&lab, &sealed, &opened, &arguments);
-        assert_same_content(&source, &opened);
+        lab.opens(&sealed, &opened, &arguments);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -111,15 +105,15 @@ fn of_several_recipients_of_sealift_every_one_opens_the_image_alone_with_skopeo(
         jwe.recipient(),
         last_certificate.recipient(),
     ];
-    seal(&lab, &source, &sealed, &recipients);
+    lab.seals(&source, &sealed, &recipients);
     for (name, files) in [
         ("first", vec![first.identity(), first_certificate.0.clone()]),
         ("last", vec![last.identity(), last_certificate.0]),
         ("jwe", vec![jwe.identity()]),
     ] {
         let opened = lab.layout(name);
-        decrypt_with_skopeo(&lab, &sealed, &opened, &files);
-        assert_same_content(&source, &opened);
+        lab.skopeo_opens(&sealed, &opened, &files);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -133,7 +127,7 @@ fn a_certificate_that_skopeo_did_not_seal_for_opens_nothing() {
     let (other, other_certificate) = certified(&lab, "other");
     let renewed = key.certify(&lab, "renewed");
     let sealed = lab.layout("sealed");
-    seal_with_skopeo(&lab, &source, &sealed, &[certificate.recipient()]);
+    lab.skopeo_seals(&source, &sealed, &[certificate.recipient()]);
     for (arguments, code, words) in [
         (
             vec!["-k", &other.identity(), "-k", &other_certificate.0],
@@ -182,53 +176,6 @@ fn certified(lab: &Lab, name: &str) -> (KeyPair, Certificate) {
     let key = KeyPair::generate(lab, name, KeyType::Rsa2048);
     let certificate = key.certify(lab, name);
     (key, certificate)
-}
-
-#[track_caller]
-fn seal_with_skopeo(lab: &Lab, source: &Layout, sealed: &Layout, recipients: &[String]) {
-    let mut arguments = vec!["copy", "-q"];
-    arguments.extend(recipients.iter().flat_map(|one| ["--encryption-key", one]));
-    let layouts = [source.reference("tiny"), sealed.reference("tiny")];
-    arguments.extend(layouts.iter().map(String::as_str));
-    lab.skopeo(&arguments);
-}
-
-#[track_caller]
-fn seal(lab: &Lab, source: &Layout, sealed: &Layout, recipients: &[String]) {
-    let mut arguments = vec!["encrypt", "--cipher=ocicrypt"];
-    arguments.extend(recipients.iter().flat_map(|one| ["-r", one]));
-    let layouts = [source.reference("tiny"), sealed.reference("tiny")];
-    arguments.extend(layouts.iter().map(String::as_str));
-    let printed = lab.sealift(&arguments).succeeded();
-    assert_eq!(printed.answer(), sealed.image("tiny").digest);
-}
-
-#[track_caller]
-fn decrypt_with_skopeo(lab: &Lab, sealed: &Layout, opened: &Layout, files: &[String]) {
-    let mut arguments = vec!["copy", "-q"];
-    arguments.extend(files.iter().flat_map(|file| ["--decryption-key", file]));
-    let layouts = [sealed.reference("tiny"), opened.reference("tiny")];
-    arguments.extend(layouts.iter().map(String::as_str));
-    lab.skopeo(&arguments);
-}
-
-#[track_caller]
-fn decrypt(lab: &Lab, sealed: &Layout, opened: &Layout, keys: &[&str]) {
-    let layouts = [sealed.reference("tiny"), opened.reference("tiny")];
-    let mut arguments = vec!["decrypt", &layouts[0], &layouts[1]];
-    arguments.extend(keys);
-    let printed = lab.sealift(&arguments).succeeded();
-    assert_eq!(printed.answer(), opened.image("tiny").digest);
-}
-
-/// skopeo renders manifests anew, so what must be the same is what they name: config and layers, in digest and type.
-#[track_caller]
-fn assert_same_content(source: &Layout, opened: &Layout) {
-    let (before, after) = (source.image("tiny"), opened.image("tiny"));
-    assert_eq!(after.layers(), before.layers());
-    assert_eq!(after.media_types(), before.media_types());
-    assert_eq!(after.config(), before.config());
-    opened.assert_intact("tiny");
 }
 
 const PEERS: &[&str] = &["skopeo", "umoci", "gcc", "openssl", "root"];

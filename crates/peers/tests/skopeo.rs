@@ -33,16 +33,12 @@ fn each_of_several_recipients_of_skopeo_opens_the_image_alone() {
     let keys = [KeyType::Rsa2048, KeyType::P256, KeyType::P384]
         .map(|key_type| KeyPair::generate(&lab, &format!("{key_type:?}"), key_type));
     let sealed = lab.layout("sealed");
-    let mut arguments = vec!["copy".to_owned(), "-q".to_owned()];
-    for key in &keys {
-        arguments.extend(["--encryption-key".to_owned(), key.recipient()]);
-    }
-    arguments.extend([source.reference("tiny"), sealed.reference("tiny")]);
-    lab.skopeo(&arguments);
+    let recipients: Vec<String> = keys.iter().map(KeyPair::recipient).collect();
+    lab.skopeo_seals(&source, &sealed, &recipients);
     for (number, key) in keys.iter().enumerate() {
         let opened = lab.layout(&format!("opened-{number}"));
-        decrypt(&lab, &sealed, &opened, key);
-        assert_same_content(&source, &opened);
+        lab.opens(&sealed, &opened, &["-k", &key.identity()]);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -71,8 +67,8 @@ fn sealift_opens_an_image_of_which_skopeo_sealed_one_layer() {
         ]);
         assert_eq!(sealed.image("tiny").sealed(), expected);
         let opened = lab.layout(&format!("opened{choice}"));
-        decrypt(&lab, &sealed, &opened, &key);
-        assert_same_content(&source, &opened);
+        lab.opens(&sealed, &opened, &["-k", &key.identity()]);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -84,7 +80,8 @@ fn a_key_that_skopeo_did_not_seal_for_is_refused_and_leaves_nothing() {
     let source = lab.tiny_image();
     let key = KeyPair::generate(&lab, "key", KeyType::P256);
     let other = KeyPair::generate(&lab, "other", KeyType::P256);
-    let sealed = seal_with_skopeo(&lab, &source, &key);
+    let sealed = lab.layout("sealed");
+    lab.skopeo_seals(&source, &sealed, &[key.recipient()]);
     let opened = lab.layout("opened");
     let outcome = lab.sealift(&[
         "decrypt",
@@ -110,7 +107,8 @@ fn a_bit_flipped_in_what_skopeo_sealed_fails_authentication() {
     };
     let source = lab.tiny_image();
     let key = KeyPair::generate(&lab, "key", KeyType::Rsa2048);
-    let sealed = seal_with_skopeo(&lab, &source, &key);
+    let sealed = lab.layout("sealed");
+    lab.skopeo_seals(&source, &sealed, &[key.recipient()]);
     sealed.replace_layer("tiny", 1, |octets| octets[10_000] ^= 1);
     let opened = lab.layout("opened");
     lab.sealift(&[
@@ -166,8 +164,8 @@ fn each_of_several_recipients_of_sealift_opens_the_image_with_skopeo() {
     lab.sealift(&arguments).succeeded();
     for (number, key) in keys.iter().enumerate() {
         let opened = lab.layout(&format!("opened-{number}"));
-        skopeo_decrypt(&lab, &sealed, &opened, key);
-        assert_same_content(&source, &opened);
+        lab.skopeo_opens(&sealed, &opened, &[key.identity()]);
+        opened.assert_same_content(&source);
     }
 }
 
@@ -196,7 +194,7 @@ fn skopeo_carries_the_default_cipher_untouched_though_it_cannot_open_it() {
     ]);
     assert_eq!(carried.image("tiny").digest, sealed.image("tiny").digest);
     let opened = lab.layout("opened");
-    decrypt(&lab, &carried, &opened, &key);
+    lab.opens(&carried, &opened, &["-k", &key.identity()]);
     assert_eq!(opened.image("tiny").digest, source.image("tiny").digest);
 }
 
@@ -207,11 +205,12 @@ fn opens_what_skopeo_sealed(key_type: KeyType, compression: &str) {
     };
     let source = source(&lab, compression);
     let key = KeyPair::generate(&lab, "key", key_type);
-    let sealed = seal_with_skopeo(&lab, &source, &key);
+    let sealed = lab.layout("sealed");
+    lab.skopeo_seals(&source, &sealed, &[key.recipient()]);
     assert_eq!(sealed.image("tiny").sealed(), [true; 3]);
     let opened = lab.layout("opened");
-    decrypt(&lab, &sealed, &opened, &key);
-    assert_same_content(&source, &opened);
+    lab.opens(&sealed, &opened, &["-k", &key.identity()]);
+    opened.assert_same_content(&source);
 }
 
 #[track_caller]
@@ -222,25 +221,14 @@ fn skopeo_opens(key_type: KeyType, compression: &str) {
     let source = source(&lab, compression);
     let key = KeyPair::generate(&lab, "key", key_type);
     let sealed = lab.layout("sealed");
-    let printed = lab
-        .sealift(&[
-            "encrypt",
-            "--cipher",
-            "ocicrypt",
-            &source.reference("tiny"),
-            &sealed.reference("tiny"),
-            "-r",
-            &key.recipient(),
-        ])
-        .succeeded();
-    assert_eq!(printed.answer(), sealed.image("tiny").digest);
+    lab.seals(&source, &sealed, &[key.recipient()]);
     assert_eq!(sealed.image("tiny").sealed(), [true; 3]);
     let opened = lab.layout("opened");
-    skopeo_decrypt(&lab, &sealed, &opened, &key);
-    assert_same_content(&source, &opened);
+    lab.skopeo_opens(&sealed, &opened, &[key.identity()]);
+    opened.assert_same_content(&source);
     // And we open our own: the original manifest comes back byte for byte.
     let ours = lab.layout("ours");
-    decrypt(&lab, &sealed, &ours, &key);
+    lab.opens(&sealed, &ours, &["-k", &key.identity()]);
     assert_eq!(ours.image("tiny").digest, source.image("tiny").digest);
 }
 
@@ -249,56 +237,6 @@ fn source(lab: &Lab, compression: &str) -> Layout {
         "gzip" => lab.tiny_image(),
         other => lab.recompressed(&lab.tiny_image(), other),
     }
-}
-
-#[track_caller]
-fn seal_with_skopeo(lab: &Lab, source: &Layout, key: &KeyPair) -> Layout {
-    let sealed = lab.layout("sealed");
-    lab.skopeo(&[
-        "copy",
-        "-q",
-        "--encryption-key",
-        &key.recipient(),
-        &source.reference("tiny"),
-        &sealed.reference("tiny"),
-    ]);
-    sealed
-}
-
-#[track_caller]
-fn skopeo_decrypt(lab: &Lab, sealed: &Layout, opened: &Layout, key: &KeyPair) {
-    lab.skopeo(&[
-        "copy",
-        "-q",
-        "--decryption-key",
-        &key.identity(),
-        &sealed.reference("tiny"),
-        &opened.reference("tiny"),
-    ]);
-}
-
-#[track_caller]
-fn decrypt(lab: &Lab, sealed: &Layout, opened: &Layout, key: &KeyPair) {
-    let printed = lab
-        .sealift(&[
-            "decrypt",
-            &sealed.reference("tiny"),
-            &opened.reference("tiny"),
-            "-k",
-            &key.identity(),
-        ])
-        .succeeded();
-    assert_eq!(printed.answer(), opened.image("tiny").digest);
-}
-
-/// skopeo renders manifests anew, so what must be the same is what they name: config and layers, in digest and type.
-#[track_caller]
-fn assert_same_content(source: &Layout, opened: &Layout) {
-    let (before, after) = (source.image("tiny"), opened.image("tiny"));
-    assert_eq!(after.layers(), before.layers());
-    assert_eq!(after.media_types(), before.media_types());
-    assert_eq!(after.config(), before.config());
-    opened.assert_intact("tiny");
 }
 
 const PEERS: &[&str] = &["skopeo", "umoci", "gcc", "openssl", "root"];
