@@ -1,11 +1,12 @@
 use std::io::Read;
 
 use sealift_keywrap::{WrappedKey, describe};
-use sealift_layer::{Cipher, Claims, Header, Intake, PublicOptions, Start, Wraps};
+use sealift_layer::{Cipher, Header, Intake, PublicOptions, Start, Wraps};
 use sealift_oci::{Descriptor, Digest, MediaType, Platform};
 use sealift_registry::Source;
 
 use crate::error::ImageError;
+use crate::opening::claims_of;
 use crate::tree::{Image, Tree};
 
 /// What can be told of an image without any key.
@@ -144,15 +145,7 @@ fn inspect_layer(
     if !inspected.sealed {
         return Ok(inspected);
     }
-    let annotations = layer
-        .annotations()
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()));
-    let claims =
-        Claims::new(layer.media_type(), annotations).map_err(|source| ImageError::Open {
-            digest: layer.digest().clone(),
-            source,
-        })?;
+    let claims = claims_of(layer)?;
     let cipher = claims.public.as_ref().map(PublicOptions::cipher);
     // Only the default format has a header; without options nobody knows before looking.
     let header = match cipher {

@@ -70,12 +70,7 @@ pub(crate) fn open_layer(
     consume: &mut dyn FnMut(&[u8]) -> Result<(), ImageError>,
 ) -> Result<OpenedLayer, ImageError> {
     let digest = layer.digest();
-    let annotations = layer
-        .annotations()
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()));
-    let claims =
-        Claims::new(layer.media_type(), annotations).map_err(|source| refused(digest, source))?;
+    let claims = claims_of(layer)?;
     let subject = digest.to_string();
     let (mut reader, blob_check) = source.blob(layer)?.leaving_digest();
     let lanes = Lanes::of(crew);
@@ -345,6 +340,13 @@ impl Plain<'_> {
     fn flush(&mut self) -> Result<(), ImageError> {
         self.output.flush(|piece| (self.consume)(piece.octets()))
     }
+}
+
+/// Reads what a descriptor says about its sealed layer.
+pub(crate) fn claims_of(layer: &Descriptor) -> Result<Claims, ImageError> {
+    let annotations = layer.annotations().iter();
+    let annotations = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
+    Claims::new(layer.media_type(), annotations).map_err(|source| refused(layer.digest(), source))
 }
 
 pub(crate) fn refused(digest: &Digest, source: OpenError) -> ImageError {

@@ -1,10 +1,10 @@
 use indexmap::IndexSet;
 use sealift_keywrap::WrappedKey;
-use sealift_layer::Claims;
 use sealift_oci::{Descriptor, Manifest, Platform};
 use sealift_registry::Source;
 
 use crate::error::ImageError;
+use crate::opening::claims_of;
 use crate::tree::Tree;
 
 /// Returns the wrapped keys of an image's sealed layers, each once: what whoever runs it will ask for.
@@ -32,9 +32,7 @@ pub fn wrapped_keys_of(manifest: &Manifest) -> Vec<WrappedKey> {
 pub(crate) fn of_layers<'a>(layers: impl Iterator<Item = &'a Descriptor>) -> Vec<WrappedKey> {
     let mut wraps = IndexSet::new();
     for layer in layers.filter(|layer| layer.media_type().is_sealed()) {
-        let annotations = layer.annotations().iter();
-        let annotations = annotations.map(|(key, value)| (key.as_str(), value.as_str()));
-        if let Ok(claims) = Claims::new(layer.media_type(), annotations) {
+        if let Ok(claims) = claims_of(layer) {
             wraps.extend(claims.wraps.as_slice().iter().cloned());
         }
     }

@@ -14,7 +14,7 @@ use sealift_registry::Source;
 use crate::error::ImageError;
 use crate::files::WholeReason;
 use crate::files::blob::Blob;
-use crate::opening::{Identities, refused};
+use crate::opening::{Identities, claims_of, refused};
 use crate::progress::Progress;
 use crate::ring::PIECE_LEN;
 
@@ -55,12 +55,7 @@ impl<'a> PlainLayer<'a> {
             });
         }
         let digest = layer.digest();
-        let annotations = layer
-            .annotations()
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        let claims = Claims::new(layer.media_type(), annotations)
-            .map_err(|source| refused(digest, source))?;
+        let claims = claims_of(layer)?;
         let subject = digest.to_string();
         let key = Key {
             digest,
