@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -136,9 +137,12 @@ impl Dev<'_> {
                 .collect(),
             ..HoldersFile::default()
         };
+        // Held until all are chosen, lest two holders have the same.
+        let mut ports = Vec::new();
         let mut envelopes = Vec::new();
         for ((name, jurisdiction), index) in PLACES.iter().zip(1_u8..).take(names.len()) {
-            let listen = free_address()?;
+            let (listener, listen) = free_port()?;
+            ports.push(listener);
             let url = format!("https://{listen}");
             let mut passphrase = Zeroizing::new([0; 32]);
             SystemRandom::new()
@@ -430,13 +434,22 @@ async fn stop(mut children: Vec<Running>) {
     }
 }
 
-/// An address on loopback that nobody listens at now.
-fn free_address() -> Result<String, Failure> {
-    let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let address = address.map_err(|error| {
-        Failure::new(Code::Network, "no port on loopback is free").because(&error)
-    })?;
-    Ok(address.to_string())
+/// Listens on loopback. The port is below those that systems give to connections (Linux: from 32768, others: from 49152), so that
+/// none has it when a holder starts there, now or tomorrow.
+fn free_port() -> Result<(TcpListener, String), Failure> {
+    let mut failure = Failure::new(Code::Network, "no port on loopback is free");
+    for _ in 0..ATTEMPTS {
+        let mut octets = [0; 2];
+        SystemRandom::new()
+            .fill(&mut octets)
+            .map_err(|_| Failure::new(Code::Other, "the system gives no random octets"))?;
+        let port = PORTS.start + u16::from_be_bytes(octets) % (PORTS.end - PORTS.start);
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(listener) => return Ok((listener, format!("127.0.0.1:{port}"))),
+            Err(error) => failure = failure.because(&error),
+        }
+    }
+    Err(failure)
 }
 
 /// Where holders stand.
@@ -459,6 +472,10 @@ const SOCKET: &str = "agent.sock";
 const POSTURE: &str = "posture.dsse.json";
 /// Says that a deployment is complete.
 const READY: &str = ".complete";
+/// Where holders listen.
+const PORTS: Range<u16> = 20_000..30_000;
+/// How many ports are tried.
+const ATTEMPTS: usize = 100;
 /// How long a process may take to start, or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Holders believe a posture statement for five minutes.

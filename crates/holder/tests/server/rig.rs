@@ -1,7 +1,7 @@
 //! A deployment in one process: holders with real stores and dealt shares, administrators, a posture service, nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,6 +37,7 @@ use sealift_threshold::{
     Share, Subject, SubjectKind, Suite, Wrap, deal,
 };
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use zeroize::Zeroizing;
 
 pub(crate) const NOW: u64 = 1_800_000_000_000;
@@ -111,6 +112,18 @@ pub(crate) struct HolderKeys {
     pub(crate) vault: Arc<TestVault>,
     pub(crate) dir: TempDir,
     pub(crate) addr: SocketAddr,
+    _reserved: Option<TcpSocket>,
+}
+
+/// An address on loopback, and a socket that is bound to it and never listens. While that is there, the kernel gives the port to
+/// nobody who takes any port, so that a holder can begin there, end, and begin again; connections are refused between. Linux lets
+/// one more socket be bound beside it; elsewhere the port is only likely to stay free.
+fn reserve_address() -> (SocketAddr, Option<TcpSocket>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (addr, cfg!(target_os = "linux").then_some(socket))
 }
 
 impl HolderKeys {
@@ -155,9 +168,7 @@ pub(crate) fn node(name: &str) -> Node {
 impl Rig {
     pub(crate) fn new(n: usize, t: u8) -> Self {
         let holders = NAMES.iter().take(n).zip(1u8..).map(|(name, index)| {
-            // The port is free a moment ago; nothing else in this process asks for that one.
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let addr = listener.local_addr().unwrap();
+            let (addr, reserved) = reserve_address();
             let (authority, service, signer) = (
                 SigningKey::generate().unwrap(),
                 SigningKey::generate().unwrap(),
@@ -186,6 +197,7 @@ impl Rig {
                 vault,
                 dir,
                 addr,
+                _reserved: reserved,
             }
         });
         Self {
