@@ -594,6 +594,20 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_leaves_a_second_lane_to_one_that_is_free() {
+        let crew = Crew::new(1);
+        let lanes = Lanes::of(&crew);
+        let lane = lanes.begin(hasher());
+        lane.push(&piece(vec![1; 100], &Ring::new()));
+        lock(&crew.state).idle = 1;
+        assert!(crew.second().is_none());
+        assert_eq!(lock(&crew.state).ready.len(), 1);
+        lock(&crew.state).idle = 0;
+        crew.second().unwrap().leave(Some(&crew));
+        assert_eq!(left(&lane), 0);
+    }
+
+    #[test]
     fn what_is_no_hash_is_taken_alone() {
         let lanes = Lanes::alone();
         let ring = Ring::new();

@@ -242,6 +242,16 @@ fn of_a_layer_in_clear_parts_are_read_only_if_the_manifest_vouches_for_them() {
         assert!(output.stdout.len() < 100_000);
         assert_eq!(lab.sealift(&["cat", &reference, "b"]).succeeds(), "content");
     }
+    // Nor a piece without a digest of its own: then the whole must have its digest, and nothing unpacks wrong by chance.
+    let registry = Registry::start(Options::default());
+    let layer = Layer::zstd_chunked_without_digests(tar(), 10_000);
+    let reference = clear(&one([layer]), &registry);
+    let (content, _, stderr) = cat(&lab, &[&reference, "a"]);
+    assert!(content == noise(1, 300_000));
+    assert!(stderr.contains("layer 0 is in clear"), "{stderr}");
+    alter(&registry, &blob_of_layer(&registry, 0), 100_000);
+    let run = lab.sealift(&["cat", &reference, "a"]);
+    assert_eq!((run.code, run.stdout.as_str()), (4, ""), "{}", run.stderr);
     // Without the digest of a table the whole must have its digest.
     let registry = Registry::start(Options::default());
     let reference = clear(&one([Layer::new(tar(), Packing::Plain)]), &registry);

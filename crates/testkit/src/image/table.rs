@@ -62,6 +62,15 @@ impl Layer {
     /// Packs a tar as zstd:chunked: zstd frames for headers and for each `chunk` octets of content, the table in a frame that
     /// decoders skip, its footer in another. The layer has the annotations with the table's place and digest.
     pub fn zstd_chunked(tar: Tar, chunk: usize) -> Self {
+        Self::zstd_table(tar, chunk, true)
+    }
+
+    /// The same, but with a table that has no digests of the pieces of a file.
+    pub fn zstd_chunked_without_digests(tar: Tar, chunk: usize) -> Self {
+        Self::zstd_table(tar, chunk, false)
+    }
+
+    fn zstd_table(tar: Tar, chunk: usize, digests: bool) -> Self {
         let mut blob = Vec::new();
         let mut unpacked = Vec::new();
         let mut entries = Vec::new();
@@ -79,7 +88,9 @@ impl Layer {
                 described["offset"] = json!(blob.len());
                 if pieces.len() > 1 {
                     described["chunkSize"] = json!(piece.len());
-                    described["chunkDigest"] = json!(digest::sha256(piece));
+                    if digests {
+                        described["chunkDigest"] = json!(digest::sha256(piece));
+                    }
                     if piece.iter().all(|octet| *octet == 0) {
                         described["chunkType"] = json!("zeros");
                     }
