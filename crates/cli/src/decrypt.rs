@@ -30,6 +30,7 @@ pub(crate) fn run(
             layers: args.layers.layers.clone(),
             include_nondistributable: args.layers.include_nondistributable,
         },
+        aead: args.aead.library(),
         jobs: jobs_between(
             args.transfer.jobs,
             &[&transfer.source, &transfer.destination],

@@ -83,6 +83,7 @@ pub(crate) fn run(
             .duration_since(UNIX_EPOCH)
             .ok()
             .map(|age| age.as_secs()),
+        aead: args.aead.library(),
         jobs: jobs_between(
             args.transfer.jobs,
             &[&transfer.source, &transfer.destination],

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
+use sealift_layer::{AeadLibrary, ProcessorFeatures};
 use sealift_oci::Platform;
 
 /// A machine, as far as it matters.
@@ -10,6 +11,8 @@ use sealift_oci::Platform;
 pub(crate) struct Machine {
     /// Processors that this process may use.
     pub(crate) processors: NonZeroUsize,
+    /// What they can do.
+    pub(crate) features: ProcessorFeatures,
 }
 
 impl Machine {
@@ -17,7 +20,13 @@ impl Machine {
     pub(crate) fn here() -> Self {
         Self {
             processors: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            features: ProcessorFeatures::here(),
         }
+    }
+
+    /// Returns what seals and opens chunks, where nobody said (`--aead`).
+    pub(crate) fn aead(self) -> AeadLibrary {
+        AeadLibrary::for_processor(self.features)
     }
 
     /// Returns how many layers are on their way at the same time, where nobody said (`--jobs`): with a registry at an end
@@ -70,6 +79,7 @@ mod tests {
         for (processors, near, far) in [(1, 1, 6), (2, 2, 6), (6, 6, 6), (7, 7, 7), (64, 8, 8)] {
             let machine = Machine {
                 processors: NonZeroUsize::new(processors).unwrap(),
+                features: ProcessorFeatures::here(),
             };
             let jobs = [false, true].map(|is_far| machine.jobs(is_far).get());
             assert_eq!(jobs, [near, far], "{processors} processors");

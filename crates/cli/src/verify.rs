@@ -31,6 +31,7 @@ pub(crate) fn run(
             .as_ref()
             .map(|(keyring, _)| keyring as Identities<'_>),
         platforms: args.source.platforms.platforms.clone(),
+        aead: args.aead.library(),
         jobs: jobs_between(args.jobs, &[&reference]),
         progress: &progress,
     };

@@ -91,7 +91,8 @@ pub(crate) fn seal_blob(
             .map_err(|error| ImageError::from_io("write a blob", error))
     };
     let mut out = Output::new(&lanes);
-    pump_checked(&lanes, &mut reader, &source_digest, |piece| {
+    let reading = crew.reading(source.is_local());
+    pump_checked(&lanes, reading, &mut reader, &source_digest, |piece| {
         crew.stop().check()?;
         let octets = piece.octets();
         sealer.update(octets, &mut out.buffer).map_err(refused)?;

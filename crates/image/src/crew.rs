@@ -6,7 +6,8 @@
 //! lanes at once where they can, because two streams are hashed faster together than one after the other.
 //!
 //! INVARIANT: lanes only compute, so whoever runs one comes to its end. An owner blocks only when each of its lanes is
-//! empty or being run by a helper, which empties it; so the buffers it waits for come back, with any number of threads.
+//! empty or being run by somebody else, and whoever runs one takes the piece in hand to its end, and then looks for more or
+//! offers the lane to the crew; so the buffers it waits for come back, with any number of threads.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,7 +19,8 @@ use sealift_registry::BlobCheck;
 use sealift_sha256::Sha256;
 
 use crate::error::ImageError;
-use crate::ring::Piece;
+use crate::pump::Reading;
+use crate::ring::{Piece, RING};
 
 /// Tells the workers of one operation that it has failed.
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ impl Stop {
 /// The workers of one operation.
 pub(crate) struct Crew {
     stop: Stop,
+    /// Whether every worker begins with a layer of its own.
+    all_own: bool,
     state: Mutex<CrewState>,
     changed: Condvar,
 }
@@ -56,9 +60,10 @@ struct CrewState {
 }
 
 impl Crew {
-    pub(crate) fn new(owners: usize) -> Self {
+    pub(crate) fn new(owners: usize, layers: usize) -> Self {
         Self {
             stop: Stop::default(),
+            all_own: layers >= owners,
             state: Mutex::new(CrewState {
                 owners,
                 idle: 0,
@@ -70,6 +75,16 @@ impl Crew {
 
     pub(crate) fn stop(&self) -> &Stop {
         &self.stop
+    }
+
+    /// Returns who reads a layer. To wait for a registry is a thread's work; a file comes as fast as the kernel copies it, so
+    /// that a thread of its own pays only where there would be a processor without a layer.
+    pub(crate) fn reading(&self, is_local: bool) -> Reading {
+        if is_local && self.all_own {
+            Reading::Here
+        } else {
+            Reading::Ahead
+        }
     }
 
     /// Ends one worker's time as an owner when it is dropped, also by a panic: helpers wait for the last.
@@ -89,7 +104,7 @@ impl Crew {
             };
             drop(state);
             if let Some(held) = lane.begin(Found::Offered) {
-                empty(held, || self.second());
+                take_pieces(held, usize::MAX, || self.second(), Some(self));
             }
             state = lock(&self.state);
         }
@@ -187,33 +202,32 @@ impl<'c> Lanes<'c> {
             if let Some(result) = attempt() {
                 return result;
             }
-            if !self.run_one() {
+            if !self.run() {
                 return block();
             }
         }
     }
 
-    /// Takes one piece on the first lane that has one and that nobody is at, and one on another lane, anybody's, beside it;
-    /// returns whether there was any.
-    fn run_one(&self) -> bool {
+    /// Takes pieces on the first lane that has any and that nobody is at, and on another lane, anybody's, beside it; returns
+    /// whether there were any.
+    ///
+    /// As many as an owner can be ahead with. After one, it would soon be back; and two owners that are both as far ahead as they
+    /// can be would take turns in waiting, since one has both lanes in its hands.
+    fn run(&self) -> bool {
         let own = self.own.borrow();
         let mut held = own
             .iter()
             .filter_map(|lane| Arc::clone(lane).begin(Found::Own));
-        let Some(mut one) = held.next() else {
+        let Some(one) = held.next() else {
             return false;
         };
         // Two lanes that two threads take are done sooner.
-        let mut second = || match self.crew {
+        let second = || match self.crew {
             Some(crew) if crew.is_busy() => held.next().or_else(|| crew.second()),
             Some(_) => None,
             None => held.next(),
         };
-        let mut other = one.hashes().and_then(|_| second());
-        take(&mut one, &mut other);
-        for held in [Some(one), other].into_iter().flatten() {
-            held.leave(self.crew);
-        }
+        take_pieces(one, RING, second, self.crew);
         true
     }
 
@@ -293,7 +307,7 @@ impl<T: Task> Lane<'_, T> {
                 return Ok(task);
             }
             drop(state);
-            if self.lanes.run_one() {
+            if self.lanes.run() {
                 continue;
             }
             let state = lock(&self.queue.state);
@@ -373,7 +387,7 @@ trait Held {
     /// Goes on to the next piece; if there is none, leaves the lane.
     fn next(self: Box<Self>) -> Option<Box<dyn Held>>;
 
-    /// Leaves the lane after this piece: an owner has other things to do.
+    /// Leaves the lane after this piece.
     fn leave(self: Box<Self>, crew: Option<&Crew>);
 }
 
@@ -393,17 +407,31 @@ fn take(one: &mut Box<dyn Held>, other: &mut Option<Box<dyn Held>>) {
     }
 }
 
-/// Takes pieces on one lane, and on others beside it, until there are none left, which owners that block rely on.
-fn empty(mut one: Box<dyn Held>, more: impl Fn() -> Option<Box<dyn Held>>) {
+/// Takes pieces on one lane, and on others beside it, until there are none left or `most` have been taken on each.
+fn take_pieces(
+    mut one: Box<dyn Held>,
+    most: usize,
+    mut more: impl FnMut() -> Option<Box<dyn Held>>,
+    crew: Option<&Crew>,
+) {
     let mut other = None;
+    let mut taken = 0;
     loop {
         other = other.or_else(|| one.hashes().and_then(|_| more()));
         take(&mut one, &mut other);
+        taken += 1;
+        if taken == most {
+            break;
+        }
         other = other.and_then(Held::next);
         match one.next().or_else(|| other.take()) {
             Some(held) => one = held,
             None => return,
         }
+    }
+    one.leave(crew);
+    if let Some(other) = other {
+        other.leave(crew);
     }
 }
 
@@ -497,7 +525,7 @@ mod tests {
     use sealift_sys::Buffer;
 
     use super::*;
-    use crate::ring::{RING, Ring};
+    use crate::ring::Ring;
 
     /// Panics in the hands of a helper.
     struct OnlyFor(ThreadId);
@@ -533,7 +561,7 @@ mod tests {
 
     #[test]
     fn a_task_that_panics_with_a_helper_lets_the_owner_go_on_to_an_error() {
-        let crew = Crew::new(1);
+        let crew = Crew::new(1, 1);
         thread::scope(|scope| {
             let helper = scope.spawn(|| crew.help());
             let owner = crew.owner();
@@ -558,44 +586,44 @@ mod tests {
     fn an_owner_takes_two_digests_at_once_unless_a_helper_is_free() {
         let octets = || vec![7; 1000];
         for (idle, left_on_second) in [(0, 0), (1, 1)] {
-            let crew = Crew::new(1);
+            let crew = Crew::new(1, 1);
             lock(&crew.state).idle = idle;
             let lanes = Lanes::of(&crew);
             let ring = Ring::new();
             let (first, second) = (lanes.begin(hasher()), lanes.begin(hasher()));
             first.push(&piece(octets(), &ring));
             second.push(&piece(octets(), &ring));
-            assert!(lanes.run_one());
+            assert!(lanes.run());
             assert_eq!((left(&first), left(&second)), (0, left_on_second));
             for lane in [first, second] {
                 let made = lane.finish().unwrap().finish();
                 assert_eq!(made, Digest::sha256(&octets()));
             }
-            assert!(!lanes.run_one());
+            assert!(!lanes.run());
         }
     }
 
     #[test]
     fn an_owner_takes_a_digest_of_another_layer_beside_its_own_and_offers_what_is_left() {
-        let crew = Crew::new(2);
+        let crew = Crew::new(2, 2);
         let (mine, others) = (Lanes::of(&crew), Lanes::of(&crew));
         let ring = Ring::new();
         let (own, other) = (mine.begin(hasher()), others.begin(hasher()));
         own.push(&piece(vec![1; 100], &ring));
-        for octet in [2, 3] {
-            other.push(&piece(vec![octet; 100], &ring));
+        for _ in 0..=RING {
+            other.push(&piece(vec![2; 100], &ring));
         }
-        assert!(mine.run_one());
+        assert!(mine.run());
         assert_eq!((left(&own), left(&other)), (0, 1));
         assert_eq!(lock(&crew.state).ready.len(), 1, "the other lane, again");
-        let both = [[2; 100], [3; 100]].concat();
+        let all = [2; 100 * (RING + 1)];
         assert_eq!(own.finish().unwrap().finish(), Digest::sha256(&[1; 100]));
-        assert_eq!(other.finish().unwrap().finish(), Digest::sha256(&both));
+        assert_eq!(other.finish().unwrap().finish(), Digest::sha256(&all));
     }
 
     #[test]
     fn a_helper_leaves_a_second_lane_to_one_that_is_free() {
-        let crew = Crew::new(1);
+        let crew = Crew::new(1, 1);
         let lanes = Lanes::of(&crew);
         let lane = lanes.begin(hasher());
         lane.push(&piece(vec![1; 100], &Ring::new()));
@@ -608,13 +636,28 @@ mod tests {
     }
 
     #[test]
+    fn files_are_read_ahead_only_where_a_worker_has_no_layer_and_registries_always() {
+        for (workers, layers, file) in [
+            (1, 1, Reading::Here),
+            (2, 1, Reading::Ahead),
+            (2, 2, Reading::Here),
+            (2, 9, Reading::Here),
+            (4, 3, Reading::Ahead),
+        ] {
+            let crew = Crew::new(workers, layers);
+            assert_eq!(crew.reading(true), file, "{workers}, {layers}");
+            assert_eq!(crew.reading(false), Reading::Ahead);
+        }
+    }
+
+    #[test]
     fn what_is_no_hash_is_taken_alone() {
         let lanes = Lanes::alone();
         let ring = Ring::new();
         let (sum, hash) = (lanes.begin(Sum(0)), lanes.begin(hasher()));
         sum.push(&piece(vec![2; 10], &ring));
         hash.push(&piece(vec![2; 10], &ring));
-        assert!(lanes.run_one());
+        assert!(lanes.run());
         assert_eq!((left(&sum), left(&hash)), (0, 1));
         hash.push(&piece(vec![3; 10], &ring));
         sum.push(&piece(vec![3; 10], &ring));
@@ -627,7 +670,7 @@ mod tests {
     #[test]
     fn every_lane_gets_its_own_octets_in_order() {
         for helpers in 0..4 {
-            let crew = Crew::new(3);
+            let crew = Crew::new(3, 3);
             thread::scope(|scope| {
                 for _ in 0..helpers {
                     scope.spawn(|| crew.help());

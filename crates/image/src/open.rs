@@ -3,14 +3,16 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 
 use indexmap::IndexMap;
-use sealift_layer::{ORIGINAL, OpenError, Original, OriginalKind, RECIPIENTS, elements};
+use sealift_layer::{
+    AeadLibrary, ORIGINAL, OpenError, Original, OriginalKind, RECIPIENTS, elements,
+};
 use sealift_oci::{Descriptor, Digest, Document, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
-use crate::opening::{Identities, LANES, OpenedLayer, SealedDigest, open_layer, prepare};
+use crate::opening::{Identities, LANES, Manner, OpenedLayer, SealedDigest, open_layer, prepare};
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
@@ -27,6 +29,8 @@ pub struct Open<'a> {
     pub identities: Identities<'a>,
     /// What is opened.
     pub selection: Selection,
+    /// What opens the chunks of layers.
+    pub aead: AeadLibrary,
     /// Layers in flight.
     pub jobs: NonZeroUsize,
     /// Receives what happens.
@@ -173,7 +177,10 @@ impl Open<'_> {
             let opened = open_layer(
                 layer,
                 self.source,
-                SealedDigest::CompareWhereNeeded,
+                Manner {
+                    check: SealedDigest::CompareWhereNeeded,
+                    aead: self.aead,
+                },
                 self.identities,
                 self.progress,
                 crew,

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use sealift_keywrap::WrapContext;
 use sealift_layer::{
-    Checked, Claims, CtrHmacLayer, Intake, LayerOpener, OpenError, OriginalKey, Release,
-    SecretSource, Start, Unchecked,
+    AeadLibrary, Checked, Claims, CtrHmacLayer, Intake, LayerOpener, OpenError, OriginalKey,
+    Release, SecretSource, Start, Unchecked,
 };
 use sealift_oci::{Algorithm, Descriptor, Digest, MediaType};
 use sealift_registry::Source;
@@ -48,6 +48,14 @@ pub(crate) enum SealedDigest {
     CompareWhereNeeded,
 }
 
+/// How layers are opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) check: SealedDigest,
+    /// What opens chunks.
+    pub(crate) aead: AeadLibrary,
+}
+
 /// Tells whoever opens layers which wrapped keys will be wanted, once for all layers of an image.
 pub(crate) fn prepare<'a>(
     identities: Identities<'_>,
@@ -63,7 +71,7 @@ pub(crate) fn prepare<'a>(
 pub(crate) fn open_layer(
     layer: &Descriptor,
     source: &dyn Source,
-    check: SealedDigest,
+    manner: Manner,
     identities: Identities<'_>,
     progress: &dyn Progress,
     crew: &Crew,
@@ -84,14 +92,15 @@ pub(crate) fn open_layer(
             ..WrapContext::default()
         },
         lanes: &lanes,
-        may_waive: check == SealedDigest::CompareWhereNeeded && source.is_local(),
+        may_waive: manner.check == SealedDigest::CompareWhereNeeded && source.is_local(),
     };
     let mut plain = Plain {
         output: Output::new(&lanes),
         consume,
     };
-    let mut state = State::Unknown(Intake::default());
-    let pumped = pump_checked(&lanes, &mut reader, &sealed_digest, |piece| {
+    let mut state = State::Unknown(Intake::opening_with(manner.aead));
+    let reading = crew.reading(source.is_local());
+    let pumped = pump_checked(&lanes, reading, &mut reader, &sealed_digest, |piece| {
         crew.stop().check()?;
         progress.event(Event::Advanced {
             digest,

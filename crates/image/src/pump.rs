@@ -1,4 +1,4 @@
-//! Reading ahead: a thread that only reads, and the layer's owner, who takes the pieces in order.
+//! Reading a layer: on a thread that only reads, or on that of the layer's owner, who takes the pieces in order.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -22,11 +22,22 @@ pub(crate) fn pump(
 ) -> Result<(), ImageError> {
     let lanes = Lanes::alone();
     let digest = SourceDigest::new(&lanes, None);
-    pump_checked(&lanes, reader, &digest, |piece| consume(piece.octets()))
+    pump_checked(&lanes, Reading::Ahead, reader, &digest, |piece| {
+        consume(piece.octets())
+    })
 }
 
-/// Reads everything on a thread of its own and hands it to `consume`, in order, piece by piece; `digest` is fed on a lane
-/// and has been compared when this returns `Ok`, unless it was waived.
+/// Who reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reading {
+    /// A thread that does nothing else, ahead of the owner.
+    Ahead,
+    /// The owner.
+    Here,
+}
+
+/// Reads everything and hands it to `consume`, in order, piece by piece; `digest` is fed on a lane and has been compared
+/// when this returns `Ok`, unless it was waived.
 ///
 /// Memory is bounded by [`RING`] pieces of [`PIECE_LEN`] octets, whatever the length of the input.
 ///
@@ -34,47 +45,32 @@ pub(crate) fn pump(
 /// then the fault is not the image's but its way's, and it may be had elsewhere.
 pub(crate) fn pump_checked(
     lanes: &Lanes<'_>,
+    reading: Reading,
     reader: &mut (impl Read + Send),
     digest: &SourceDigest<'_>,
-    mut consume: impl FnMut(&Arc<Piece>) -> Result<(), ImageError>,
+    consume: impl FnMut(&Arc<Piece>) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
+    let ring = Ring::new();
+    if reading == Reading::Here {
+        let feed = Feed::Here {
+            reader,
+            ended: false,
+        };
+        return Pieces::new(feed, ring, lanes, digest).drive(consume);
+    }
     // The consumer's ends belong to the closure: whichever way it is left, they close and the reader wakes up.
     thread::scope(move |scope| {
         let (filled_in, filled_out) = mpsc::sync_channel(RING);
-        let ring = Ring::new();
         let home = Arc::clone(&ring);
         scope.spawn(move || {
             while let Some(buffer) = home.take() {
-                let mut buffer = buffer.resized(PIECE_LEN);
-                let read = fill(reader, &mut buffer);
-                let last = !matches!(&read, Ok(read) if *read == PIECE_LEN);
-                let sent = filled_in.send(read.map(|read| {
-                    buffer.truncate(read);
-                    Piece::new(buffer, &home)
-                }));
-                if last || sent.is_err() {
+                let (piece, last) = read_piece(reader, buffer, &home);
+                if filled_in.send(piece).is_err() || last {
                     return;
                 }
             }
         });
-        let mut pieces = Pieces {
-            filled: filled_out,
-            ring,
-            lanes,
-            digest,
-        };
-        while let Some(piece) = pieces.next() {
-            let piece = piece.map_err(ImageError::from_read)?;
-            match consume(&piece) {
-                Ok(()) => {}
-                Err(error) if error.kind() == Kind::Integrity => {
-                    drop(piece);
-                    return Err(pieces.verdict().unwrap_or(error));
-                }
-                other => return other,
-            }
-        }
-        digest.compare()
+        Pieces::new(Feed::Ahead(filled_out), ring, lanes, digest).drive(consume)
     })
 }
 
@@ -96,13 +92,55 @@ pub(crate) fn pass(
 
 /// Full buffers as they come.
 struct Pieces<'p, 'l> {
-    filled: Receiver<std::io::Result<Arc<Piece>>>,
+    feed: Feed<'p>,
     ring: Arc<Ring>,
     lanes: &'p Lanes<'p>,
     digest: &'p SourceDigest<'l>,
 }
 
-impl Pieces<'_, '_> {
+/// Where full buffers come from.
+enum Feed<'p> {
+    Ahead(Receiver<std::io::Result<Arc<Piece>>>),
+    Here {
+        reader: &'p mut dyn Read,
+        ended: bool,
+    },
+}
+
+impl<'p, 'l> Pieces<'p, 'l> {
+    fn new(
+        feed: Feed<'p>,
+        ring: Arc<Ring>,
+        lanes: &'p Lanes<'p>,
+        digest: &'p SourceDigest<'l>,
+    ) -> Self {
+        Self {
+            feed,
+            ring,
+            lanes,
+            digest,
+        }
+    }
+
+    /// Hands every piece to `consume`.
+    fn drive(
+        mut self,
+        mut consume: impl FnMut(&Arc<Piece>) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        while let Some(piece) = self.next() {
+            let piece = piece.map_err(ImageError::from_read)?;
+            match consume(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Integrity => {
+                    drop(piece);
+                    return Err(self.verdict().unwrap_or(error));
+                }
+                other => return other,
+            }
+        }
+        self.digest.compare()
+    }
+
     /// Reads on to the end, where it shows whether this is what was asked for; returns the error if it is not.
     fn verdict(mut self) -> Option<ImageError> {
         let read = self.try_for_each(|piece| piece.map(drop).map_err(ImageError::from_read));
@@ -117,14 +155,23 @@ impl Iterator for Pieces<'_, '_> {
     type Item = std::io::Result<Arc<Piece>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let piece = self.lanes.wait(
-            || match self.filled.try_recv() {
-                Ok(piece) => Some(Some(piece)),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(None),
-            },
-            || self.filled.recv().ok(),
-        )?;
+        let piece = match &mut self.feed {
+            Feed::Ahead(filled) => self.lanes.wait(
+                || match filled.try_recv() {
+                    Ok(piece) => Some(Some(piece)),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => Some(None),
+                },
+                || filled.recv().ok(),
+            )?,
+            Feed::Here { ended: true, .. } => return None,
+            Feed::Here { reader, ended } => {
+                let buffer = self.ring.next(self.lanes);
+                let (piece, last) = read_piece(reader, buffer, &self.ring);
+                *ended = last;
+                piece
+            }
+        };
         if let Ok(piece) = &piece {
             self.digest.feed(piece);
         }
@@ -169,8 +216,24 @@ impl<'l> SourceDigest<'l> {
     }
 }
 
+/// Reads the next piece; returns also whether it is the last.
+fn read_piece(
+    reader: &mut (impl Read + ?Sized),
+    buffer: Buffer,
+    ring: &Arc<Ring>,
+) -> (std::io::Result<Arc<Piece>>, bool) {
+    let mut buffer = buffer.resized(PIECE_LEN);
+    let read = fill(reader, &mut buffer);
+    let last = !matches!(&read, Ok(read) if *read == PIECE_LEN);
+    let piece = read.map(|read| {
+        buffer.truncate(read);
+        Piece::new(buffer, ring)
+    });
+    (piece, last)
+}
+
 /// Reads until the buffer is full or the input ends.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+fn fill(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use sealift_keywrap::Recipient;
-use sealift_layer::{Binding, Cipher, Embedding, ORIGINAL, OriginalKind, Plan as SealPlan};
+use sealift_layer::{
+    AeadLibrary, Binding, Cipher, Embedding, ORIGINAL, OriginalKind, Plan as SealPlan,
+};
 use sealift_oci::{
     Descriptor, Digest, MAX_DOCUMENT_LEN, Manifest, MediaType, MediaTypeError, Platform,
 };
@@ -46,6 +48,8 @@ pub struct Seal<'a> {
     pub repository: Option<String>,
     /// Seconds since the Unix epoch, for envelopes that carry it.
     pub created_at: Option<u64>,
+    /// What seals the chunks of layers.
+    pub aead: AeadLibrary,
     /// Layers in flight.
     pub jobs: NonZeroUsize,
     /// Receives what happens.
@@ -337,6 +341,7 @@ impl Seal<'_> {
     fn sealing(&self, layer: &Descriptor, media_type: MediaType, image: &Image) -> SealPlan {
         SealPlan {
             cipher: self.cipher,
+            aead: self.aead,
             media_type,
             plain_digest: Some(layer.digest().clone()),
             recipients: Arc::clone(&self.recipients),

@@ -2,13 +2,14 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
 use flate2::write::MultiGzDecoder;
+use sealift_layer::AeadLibrary;
 use sealift_oci::{Compression, Config, Descriptor, DiffId, Digest, Hasher, MediaType, Platform};
 use sealift_registry::Source;
 
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
-use crate::opening::{Identities, LANES, SealedDigest, open_layer, prepare};
+use crate::opening::{Identities, LANES, Manner, SealedDigest, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::pump;
 use crate::tree::Tree;
@@ -22,6 +23,8 @@ pub struct Verify<'a> {
     pub identities: Option<Identities<'a>>,
     /// Platforms to check; empty: all.
     pub platforms: Vec<Platform>,
+    /// What opens the chunks of layers.
+    pub aead: AeadLibrary,
     /// Layers in flight.
     pub jobs: NonZeroUsize,
     /// Receives what happens.
@@ -136,7 +139,10 @@ impl Verify<'_> {
                 open_layer(
                     layer,
                     self.source,
-                    SealedDigest::Compare,
+                    Manner {
+                        check: SealedDigest::Compare,
+                        aead: self.aead,
+                    },
                     identities,
                     self.progress,
                     crew,

@@ -22,7 +22,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     let queue = Mutex::new(order.into_iter());
     let results = Mutex::new(Vec::with_capacity(items.len()));
     let failure = Mutex::new(None);
-    let crew = Crew::new(workers);
+    let crew = Crew::new(workers, items.len());
     let own = || {
         let _owner = crew.owner();
         while crew.stop().check().is_ok() {

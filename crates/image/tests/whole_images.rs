@@ -15,7 +15,7 @@ use sealift_keywrap::{
     ElementReport, Identity, Keyring, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext,
     WrappedKey, keys,
 };
-use sealift_layer::{Cipher, Embedding, SecretSource};
+use sealift_layer::{AeadLibrary, Cipher, Embedding, SecretSource};
 use sealift_registry::{ImageRef, Options, Sink, Source, Transport};
 use sealift_testkit::image::{Format, Image, ImageBuilder, IndexBuilder, Layer, Packing, Tar};
 use tempfile::TempDir;
@@ -96,6 +96,7 @@ impl Bench {
             source_check: SourceCheck::Verify,
             repository: None,
             created_at: None,
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::new(2).unwrap(),
             progress: &self.notices,
         };
@@ -109,6 +110,7 @@ impl Bench {
             sink: &*self.sink("opened"),
             identities: &self.keyring,
             selection,
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::new(2).unwrap(),
             progress: &self.notices,
         }
@@ -121,6 +123,7 @@ impl Bench {
             source: &*source,
             identities: Some(&self.keyring),
             platforms: Vec::new(),
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::MIN,
             progress: &self.notices,
         };
@@ -343,6 +346,7 @@ fn a_wrong_key_and_a_damaged_layer_are_told_apart_and_publish_nothing() {
                 sink: &*bench.sink("opened"),
                 identities: keyring,
                 selection: Selection::default(),
+                aead: AeadLibrary::default(),
                 jobs: NonZeroUsize::MIN,
                 progress: &bench.notices,
             }
@@ -788,6 +792,7 @@ fn whoever_opens_layers_hears_once_of_all_wrapped_keys_before_the_first_is_wante
                 layers: layers.to_vec(),
                 ..Selection::default()
             },
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::new(2).unwrap(),
             progress: &bench.notices,
         };
@@ -808,6 +813,7 @@ fn whoever_opens_layers_hears_once_of_all_wrapped_keys_before_the_first_is_wante
             source: &*bench.source("sealed"),
             identities: Some(&noting),
             platforms: Vec::new(),
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::MIN,
             progress: &bench.notices,
         };

@@ -24,6 +24,7 @@ mod sealer;
 mod unlock;
 
 pub use annotations::{PUBLIC_OPTIONS, RECIPIENTS, RecipientNote, Recipients, Wraps};
+pub use chunked::{AeadLibrary, ProcessorFeatures};
 pub use cipher::Cipher;
 pub use claims::Claims;
 pub use error::{

@@ -10,7 +10,7 @@ mod ctr_hmac;
 
 use std::fmt;
 
-use crate::chunked::{Commitment, PREFIX_LEN, Salt};
+use crate::chunked::{AeadLibrary, Commitment, PREFIX_LEN, Salt};
 use crate::error::OpenError;
 use crate::frame::{MAGIC, PREAMBLE_LEN, header_len};
 
@@ -21,9 +21,18 @@ pub use ctr_hmac::{Checked, CtrHmacLayer, Decryptor, Unchecked};
 #[derive(Debug, Default)]
 pub struct Intake {
     buffer: Vec<u8>,
+    aead: AeadLibrary,
 }
 
 impl Intake {
+    /// Starts; chunks will be opened by the library given here, by [`default`](Self::default) by the faster one.
+    pub fn opening_with(aead: AeadLibrary) -> Self {
+        Self {
+            buffer: Vec::new(),
+            aead,
+        }
+    }
+
     /// Takes octets in pieces of any size; returns what the blob is as soon as that is known.
     ///
     /// Once it has returned a [`Start`] or an error, an intake is empty again.
@@ -75,6 +84,7 @@ impl Intake {
             Commitment(*commitment),
             (PREAMBLE_LEN + header_len + PREFIX_LEN) as u64,
             rest.to_vec(),
+            self.aead,
         )?)))
     }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sealift_oci::MediaType;
 
 use crate::chunked::{
-    Commitment, Extent, MessageKey, MessageOpener, MessageSealer, PREFIX_LEN, Salt,
+    AeadLibrary, Commitment, Extent, MessageKey, MessageOpener, MessageSealer, PREFIX_LEN, Salt,
 };
 use crate::error::{FormatError, OpenError, Place, SealError};
 use crate::key::{LayerKey, expand};
@@ -162,7 +162,12 @@ impl OriginalKey {
         let mut key = zeroize::Zeroizing::new([0; LayerKey::LEN]);
         expand(self.layer_key.expose(), &[info.as_bytes()], key.as_mut());
         let key = LayerKey::from_octets(key.as_ref()).ok_or(SealError::Internal)?;
-        Ok(MessageKey::derive(&key, salt, info.as_bytes())?)
+        Ok(MessageKey::derive(
+            AeadLibrary::AwsLc,
+            &key,
+            salt,
+            info.as_bytes(),
+        )?)
     }
 }
 

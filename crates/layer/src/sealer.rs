@@ -10,7 +10,7 @@ use sealift_oci::{Digest, MediaType};
 use sealift_sha256::Sha256;
 
 use crate::annotations::{PUBLIC_OPTIONS, RECIPIENTS, Recipients, Wraps};
-use crate::chunked::{ChunkError, Commitment, MessageKey, MessageSealer, Salt};
+use crate::chunked::{AeadLibrary, ChunkError, Commitment, MessageKey, MessageSealer, Salt};
 use crate::cipher::Cipher;
 use crate::ctr_hmac::{CipherFault, Keystream, Tagger};
 use crate::error::SealError;
@@ -26,6 +26,8 @@ use crate::room::Room;
 pub struct Plan {
     /// The cipher.
     pub cipher: Cipher,
+    /// What seals chunks; no difference to whoever opens them.
+    pub aead: AeadLibrary,
     /// The plain layer's media type; Docker types are sealed as their OCI twins.
     pub media_type: MediaType,
     /// The plain blob's digest; `None` for a stream whose digest nobody knows yet.
@@ -145,7 +147,8 @@ impl Sealer {
         match material {
             Material::Chunked { key, salt } => {
                 let context = context(&plain_type, &digest);
-                let (message, commitment) = MessageKey::derive(&key, &salt, context.as_bytes())?;
+                let (message, commitment) =
+                    MessageKey::derive(plan.aead, &key, &salt, context.as_bytes())?;
                 let private = PrivateOptions {
                     key,
                     digest,

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
 
+use sealift_layer::AeadLibrary;
 use sealift_oci::Platform;
 use sealift_registry::{RateLimit, Secret};
+
+use crate::machine::Machine;
 
 /// What every command takes.
 #[derive(Args, Debug)]
@@ -115,6 +118,41 @@ pub(crate) struct TransferArgs {
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+}
+
+/// What seals and opens the chunks of layers.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct AeadArgs {
+    /// Library that does AES-256-GCM on layers in format `chunked`; the result is the same [default: the faster one, by the
+    /// processor's features]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "LIBRARY",
+        env = "SEALIFT_AEAD",
+        hide_env_values = true
+    )]
+    aead: Option<AeadName>,
+}
+
+impl AeadArgs {
+    /// Returns the library that was asked for, or else the machine's.
+    pub(crate) fn library(self) -> AeadLibrary {
+        match self.aead {
+            Some(AeadName::AwsLc) => AeadLibrary::AwsLc,
+            Some(AeadName::Ring) => AeadLibrary::Ring,
+            None => Machine::here().aead(),
+        }
+    }
+}
+
+/// `--aead`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum AeadName {
+    /// Wipes its keys when it is done
+    AwsLc,
+    /// Faster on processors with VAES and without AVX-512
+    Ring,
 }
 
 /// One image to look at.

@@ -10,7 +10,7 @@ use sealift_keywrap::{
     WrappedKey,
 };
 use sealift_layer::chunked::{CHUNK_LEN, Salt};
-use sealift_layer::{
+use sealift_layer::{AeadLibrary, 
     Binding, Cipher, Claims, Embedding, Intake, LayerKey, Material, OpenError, Plan, Release,
     Sealer, Start,
 };
@@ -30,6 +30,7 @@ static SEALED: LazyLock<Sealed> = LazyLock::new(|| {
         .collect();
     let plan = Plan {
         cipher: Cipher::Chunked,
+        aead: AeadLibrary::default(),
         media_type: "application/vnd.oci.image.layer.v1.tar".parse().unwrap(),
         plain_digest: None,
         recipients: Arc::from([Box::new(Clear) as _]),

@@ -82,7 +82,7 @@ impl Read for Until {
 
 /// Runs `owner` with as many threads in all as a run with `jobs` has for one layer.
 fn with_crew<R>(jobs: usize, owner: impl FnOnce(&Crew) -> R) -> R {
-    let crew = Crew::new(1);
+    let crew = Crew::new(1, 1);
     thread::scope(|scope| {
         for _ in 1..jobs {
             scope.spawn(|| crew.help());
@@ -91,6 +91,16 @@ fn with_crew<R>(jobs: usize, owner: impl FnOnce(&Crew) -> R) -> R {
         owner(&crew)
     })
 }
+
+/// Numbers of threads, and who reads.
+const WAYS: [(usize, Reading); 6] = [
+    (1, Reading::Ahead),
+    (2, Reading::Ahead),
+    (8, Reading::Ahead),
+    (1, Reading::Here),
+    (2, Reading::Here),
+    (8, Reading::Here),
+];
 
 fn blob(pieces: usize) -> Vec<u8> {
     (0..pieces * PIECE_LEN + 17)
@@ -112,14 +122,14 @@ fn a_digest_on_a_lane_is_compared_before_the_end_whatever_the_number_of_threads(
     let octets = blob(9);
     let mut damaged = octets.clone();
     damaged[PIECE_LEN] ^= 1;
-    for jobs in [1, 2, 8] {
+    for (jobs, reading) in WAYS {
         for (given, sound) in [(&octets, true), (&damaged, false)] {
             let outcome = with_crew(jobs, |crew| {
                 let lanes = Lanes::of(crew);
                 let (mut reader, check) = checked_reader(given.clone(), &octets);
                 let digest = SourceDigest::new(&lanes, check);
                 let mut taken = 0;
-                let pumped = pump_checked(&lanes, &mut reader, &digest, |piece| {
+                let pumped = pump_checked(&lanes, reading, &mut reader, &digest, |piece| {
                     taken += piece.octets().len();
                     Ok(())
                 });
@@ -140,14 +150,14 @@ fn a_digest_that_was_waived_is_not_compared() {
     let octets = blob(6);
     let mut damaged = octets.clone();
     damaged[0] ^= 1;
-    for jobs in [1, 2, 8] {
+    for (jobs, reading) in WAYS {
         with_crew(jobs, |crew| {
             let lanes = Lanes::of(crew);
             let (mut reader, check) = checked_reader(damaged.clone(), &octets);
             let digest = SourceDigest::new(&lanes, check);
             let mut pieces = 0;
             let mut taken = 0;
-            pump_checked(&lanes, &mut reader, &digest, |piece| {
+            pump_checked(&lanes, reading, &mut reader, &digest, |piece| {
                 taken += piece.octets().len();
                 pieces += 1;
                 if pieces == 3 {
@@ -166,13 +176,13 @@ fn what_the_consumer_finds_wrong_is_the_digests_to_explain() {
     let octets = blob(6);
     let mut damaged = octets.clone();
     damaged[5 * PIECE_LEN] ^= 1;
-    for jobs in [1, 2, 8] {
+    for (jobs, reading) in WAYS {
         let finding = |given: &Vec<u8>| {
             with_crew(jobs, |crew| {
                 let lanes = Lanes::of(crew);
                 let (mut reader, check) = checked_reader(given.clone(), &octets);
                 let digest = SourceDigest::new(&lanes, check);
-                pump_checked(&lanes, &mut reader, &digest, |_| {
+                pump_checked(&lanes, reading, &mut reader, &digest, |_| {
                     Err(ImageError::NestedTooDeeply { limit: 1 })
                 })
                 .unwrap_err()
@@ -193,7 +203,7 @@ fn what_the_consumer_finds_wrong_is_the_digests_to_explain() {
 
 #[test]
 fn whoever_fails_at_any_piece_ends_everybody() {
-    for jobs in [1, 2, 8] {
+    for (jobs, reading) in WAYS {
         for at in 0..12 {
             with_crew(jobs, |crew| {
                 let lanes = Lanes::of(crew);
@@ -201,7 +211,7 @@ fn whoever_fails_at_any_piece_ends_everybody() {
                 let (mut reader, check) = checked_reader(octets.clone(), &octets);
                 let digest = SourceDigest::new(&lanes, check);
                 let mut pieces = 0;
-                let error = pump_checked(&lanes, &mut reader, &digest, |_| {
+                let error = pump_checked(&lanes, reading, &mut reader, &digest, |_| {
                     pieces += 1;
                     if pieces > at {
                         return Err(ImageError::Stopped);
@@ -216,7 +226,8 @@ fn whoever_fails_at_any_piece_ends_everybody() {
                 let mut broken = Until(blob(at), 0, broken);
                 let (_, check) = checked_reader(Vec::new(), b"");
                 let digest = SourceDigest::new(&lanes, check);
-                let error = pump_checked(&lanes, &mut broken, &digest, |_| Ok(())).unwrap_err();
+                let error =
+                    pump_checked(&lanes, reading, &mut broken, &digest, |_| Ok(())).unwrap_err();
                 assert!(matches!(error, ImageError::Io { .. }), "{error:?}");
             });
         }

@@ -8,7 +8,7 @@ use sealift_image::{
     Selection, Silent, SourceCheck, Verify,
 };
 use sealift_keywrap::{Keyring, Recipient, keys};
-use sealift_layer::{Cipher, Embedding};
+use sealift_layer::{AeadLibrary, Cipher, Embedding};
 use sealift_oci::Descriptor;
 use sealift_registry::{
     BlobReader, Error, ImageRef, Options, RawManifest, Sink, Source, Transport,
@@ -90,6 +90,7 @@ impl Lab {
             source_check,
             repository: None,
             created_at: None,
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::new(jobs).unwrap(),
             progress: &Silent,
         }
@@ -107,6 +108,7 @@ impl Lab {
             sink: &*self.sink(layout),
             identities: &self.keyring(),
             selection: Selection::default(),
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::new(jobs).unwrap(),
             progress: &Silent,
         }
@@ -118,6 +120,7 @@ impl Lab {
             source,
             identities: Some(&self.keyring()),
             platforms: Vec::new(),
+            aead: AeadLibrary::default(),
             jobs: NonZeroUsize::MIN,
             progress: &Silent,
         }

@@ -4,7 +4,9 @@ use std::fs;
 
 use indexmap::IndexMap;
 use sealift_layer::chunked::Salt;
-use sealift_layer::{Binding, Cipher, CounterBlock, Embedding, LayerKey, Material, Plan, Sealer};
+use sealift_layer::{
+    AeadLibrary, Binding, Cipher, CounterBlock, Embedding, LayerKey, Material, Plan, Sealer,
+};
 use sealift_oci::Digest;
 use sealift_testkit::image::{Format, ImageBuilder, Layer, Packing};
 use serde_json::json;
@@ -30,6 +32,7 @@ impl Sealed {
     pub(crate) fn under(key: u8, lab: &Lab, plain: &[u8], adjust: impl FnOnce(&mut Plan)) -> Self {
         let mut plan = Plan {
             cipher: Cipher::Chunked,
+            aead: AeadLibrary::default(),
             media_type: "application/vnd.oci.image.layer.v1.tar".parse().unwrap(),
             plain_digest: Some(Digest::sha256(plain)),
             recipients: lab.recipients().into(),

@@ -3,6 +3,7 @@
 //! A message is `salt(24) commitment(32) chunk*`. Every chunk but the last carries 16 KiB of plaintext; the last is
 //! shorter, possibly empty, which is how the end of a message is told from a cut.
 
+mod aead;
 mod range;
 mod stream;
 #[cfg(test)]
@@ -10,13 +11,15 @@ mod tests;
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroize;
 
 use crate::key::{LayerKey, expand};
 use crate::room::Room;
 
+use aead::{Key, NONCE_LEN};
+
+pub use aead::{AeadLibrary, ProcessorFeatures};
 pub use range::{AuthenticatedExtent, ChunkRange, Extent};
 pub(crate) use stream::{MessageFault, MessageOpener, MessageSealer};
 
@@ -75,13 +78,14 @@ impl fmt::Debug for Commitment {
 /// Seals and opens the chunks of one message, in any order and from any thread.
 #[derive(Debug)]
 pub(crate) struct MessageKey {
-    aead: LessSafeKey,
+    aead: Key,
     base_nonce: [u8; NONCE_LEN],
 }
 
 impl MessageKey {
     /// Derives the message key; a reader compares the commitment with the one it read before it opens any chunk.
     pub(crate) fn derive(
+        library: AeadLibrary,
         input_key: &LayerKey,
         salt: &Salt,
         context: &[u8],
@@ -91,7 +95,7 @@ impl MessageKey {
         let (key, rest) = okm.split_at(LayerKey::LEN);
         let (nonce, commitment) = rest.split_at(NONCE_LEN);
         let derived = (|| {
-            let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+            let aead = Key::new(library, key)?;
             let base_nonce = nonce.try_into().ok()?;
             Some((
                 Self { aead, base_nonce },
@@ -116,12 +120,11 @@ impl MessageKey {
         let (body, tag) = out
             .lengthen(plain.len() + TAG_LEN)
             .split_at_mut(plain.len());
-        self.aead
-            .seal_out_of_place_scatter(nonce, Aad::empty(), plain, body, &[], tag)
-            .map_err(|_| {
-                out.truncate(before);
-                ChunkError::Refused
-            })
+        let sealed = self.aead.seal(nonce, plain, body, tag);
+        if sealed.is_none() {
+            out.truncate(before);
+        }
+        sealed.ok_or(ChunkError::Refused)
     }
 
     /// Appends the plaintext of chunk `index` to `out`, or leaves `out` as it was.
@@ -156,15 +159,12 @@ impl MessageKey {
             .checked_sub(TAG_LEN)
             .and_then(|body_len| sealed.split_at_checked(body_len))
             .ok_or(ChunkError::Refused)?;
-        if body.len() != plain.len() {
-            return Err(ChunkError::Refused);
-        }
         self.aead
-            .open_separate_gather(nonce, Aad::empty(), body, tag, plain)
-            .map_err(|_| ChunkError::Refused)
+            .open(nonce, body, tag, plain)
+            .ok_or(ChunkError::Refused)
     }
 
-    fn nonce(&self, index: u64) -> Result<Nonce, ChunkError> {
+    fn nonce(&self, index: u64) -> Result<[u8; NONCE_LEN], ChunkError> {
         if index >= MAX_CHUNKS {
             return Err(ChunkError::TooLong);
         }
@@ -172,7 +172,7 @@ impl MessageKey {
         for (octet, counter) in nonce.iter_mut().rev().zip(index.to_le_bytes()) {
             *octet ^= counter;
         }
-        Ok(Nonce::assume_unique_for_key(nonce))
+        Ok(nonce)
     }
 }
 

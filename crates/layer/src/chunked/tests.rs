@@ -26,18 +26,27 @@ fn every_wycheproof_message_opens_or_fails_as_its_vector_says() {
             if piece == 1 && test["flags"] == serde_json::json!(["CounterRollover"]) {
                 continue;
             }
-            check(test, piece);
+            for library in AeadLibrary::ALL {
+                check(library, test, piece);
+            }
         }
     }
 }
 
-fn check(test: &Value, piece: usize) {
-    let case = format!("{} in pieces of {piece}", test["comment"]);
+fn check(library: AeadLibrary, test: &Value, piece: usize) {
+    let case = format!("{library}, {} in pieces of {piece}", test["comment"]);
     let octets = |name: &str| hex::decode(test[name].as_str().unwrap()).unwrap();
     let flagged = |flag: &str| test["flags"].as_array().unwrap().iter().any(|f| f == flag);
     let sealed = inflate(&octets("ct"));
     let mut plain = Vec::new();
-    let opened = open(&octets("key"), &octets("ctx"), &sealed, piece, &mut plain);
+    let opened = open(
+        library,
+        &octets("key"),
+        &octets("ctx"),
+        &sealed,
+        piece,
+        &mut plain,
+    );
     if flagged("HeaderFailure") {
         assert_eq!((opened, plain.len()), (Err(Stage::Header), 0), "{case}");
         return;
@@ -56,7 +65,7 @@ fn check(test: &Value, piece: usize) {
         );
         let key = LayerKey::from_octets(&octets("key")).unwrap();
         assert!(
-            seal(&key, &sealed, &octets("ctx"), &plain, piece) == sealed,
+            seal(library, &key, &sealed, &octets("ctx"), &plain, piece) == sealed,
             "{case}"
         );
         return;
@@ -81,6 +90,7 @@ enum Stage {
 }
 
 fn open(
+    library: AeadLibrary,
     key: &[u8],
     context: &[u8],
     sealed: &[u8],
@@ -90,7 +100,7 @@ fn open(
     let key = LayerKey::from_octets(key).ok_or(Stage::Header)?;
     let (salt, rest) = sealed.split_first_chunk().ok_or(Stage::Header)?;
     let (commitment, chunks) = rest.split_first_chunk().ok_or(Stage::Header)?;
-    let (key, expected) = MessageKey::derive(&key, &Salt(*salt), context).unwrap();
+    let (key, expected) = MessageKey::derive(library, &key, &Salt(*salt), context).unwrap();
     if expected != Commitment(*commitment) {
         return Err(Stage::Header);
     }
@@ -109,9 +119,16 @@ fn open(
     opener.finish(out).map_err(Stage::Chunks)
 }
 
-fn seal(key: &LayerKey, sealed: &[u8], context: &[u8], plain: &[u8], piece: usize) -> Vec<u8> {
+fn seal(
+    library: AeadLibrary,
+    key: &LayerKey,
+    sealed: &[u8],
+    context: &[u8],
+    plain: &[u8],
+    piece: usize,
+) -> Vec<u8> {
     let salt = Salt(*sealed.first_chunk().unwrap());
-    let (message, commitment) = MessageKey::derive(key, &salt, context).unwrap();
+    let (message, commitment) = MessageKey::derive(library, key, &salt, context).unwrap();
     let mut out = [&salt.0[..], &commitment.0].concat();
     let mut sealer = MessageSealer::new(message);
     for piece in plain.chunks(piece) {
@@ -150,5 +167,68 @@ fn wycheproof(file: &str) -> Option<Value> {
             eprintln!("NOT TESTED: {}: {error}", path.display());
             None
         }
+    }
+}
+
+#[test]
+fn each_library_opens_what_the_other_seals_and_neither_what_was_altered() {
+    let key = LayerKey::from_octets(&[7; LayerKey::LEN]).unwrap();
+    let derived = |library| MessageKey::derive(library, &key, &Salt([9; Salt::LEN]), b"").unwrap();
+    for len in [0, 1, 15, 16, 17, 255, 4096, CHUNK_LEN - 1, CHUNK_LEN] {
+        let plain: Vec<u8> = (0..len).map(|n| n.to_le_bytes()[0]).collect();
+        let sealed = AeadLibrary::ALL.map(|library| {
+            let mut sealed = Vec::new();
+            let (message, _) = derived(library);
+            message.seal_chunk(3, &plain, &mut sealed).unwrap();
+            sealed
+        });
+        assert!(sealed[0] == sealed[1], "{len}");
+        for library in AeadLibrary::ALL {
+            let (message, _) = derived(library);
+            let mut opened = Vec::new();
+            message.open_chunk(3, &sealed[0], &mut opened).unwrap();
+            assert!(opened == plain, "{library}, {len}");
+            let refused = |index, sealed: &[u8]| {
+                let mut opened = vec![1, 2, 3];
+                let error = message.open_chunk(index, sealed, &mut opened).unwrap_err();
+                assert_eq!(
+                    (error, opened),
+                    (ChunkError::Refused, vec![1, 2, 3]),
+                    "{library}, {len}"
+                );
+            };
+            refused(4, &sealed[0]);
+            refused(3, &sealed[0][1..]);
+            refused(3, &sealed[0][..TAG_LEN - 1]);
+            for at in [0, len / 2, len, len + TAG_LEN - 1] {
+                let mut altered = sealed[0].clone();
+                altered[at] ^= 0x10;
+                refused(3, &altered);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_follows_from_the_processor() {
+    let features = |avx2, vaes, vpclmulqdq, avx512| ProcessorFeatures {
+        avx2,
+        vaes,
+        vpclmulqdq,
+        avx512,
+    };
+    for (features, library) in [
+        (features(true, true, true, false), AeadLibrary::Ring),
+        (features(true, true, true, true), AeadLibrary::AwsLc),
+        (features(true, false, true, false), AeadLibrary::AwsLc),
+        (features(true, true, false, false), AeadLibrary::AwsLc),
+        (features(false, true, true, false), AeadLibrary::AwsLc),
+        (features(false, false, false, false), AeadLibrary::AwsLc),
+    ] {
+        assert_eq!(
+            AeadLibrary::for_processor(features),
+            library,
+            "{features:?}"
+        );
     }
 }

@@ -2,7 +2,9 @@ use sealift_keywrap::{LayerSecret, WrapContext, WrappedKey};
 use sealift_oci::{Digest, Hasher};
 
 use crate::annotations::Wraps;
-use crate::chunked::{AuthenticatedExtent, Commitment, Extent, MessageKey, MessageOpener, Salt};
+use crate::chunked::{
+    AeadLibrary, AuthenticatedExtent, Commitment, Extent, MessageKey, MessageOpener, Salt,
+};
 use crate::claims::Claims;
 use crate::error::{Fact, FormatError, OpenError, Place};
 use crate::frame::Header;
@@ -24,6 +26,7 @@ pub struct ChunkedLayer {
     first_chunk: u64,
     backlog: Vec<u8>,
     tried: Vec<WrappedKey>,
+    aead: AeadLibrary,
 }
 
 impl ChunkedLayer {
@@ -33,6 +36,7 @@ impl ChunkedLayer {
         commitment: Commitment,
         first_chunk: u64,
         backlog: Vec<u8>,
+        aead: AeadLibrary,
     ) -> Result<Self, OpenError> {
         let header = Header::from_json(header_octets)?;
         if header.public != (PublicOptions::Chunked { commitment }) {
@@ -46,6 +50,7 @@ impl ChunkedLayer {
             first_chunk,
             backlog,
             tried: Vec::new(),
+            aead,
         })
     }
 
@@ -180,7 +185,7 @@ impl ChunkedLayer {
         };
         let context = context(&claims.plain_type, &private.digest);
         let (message, commitment) =
-            MessageKey::derive(&private.key, &self.salt, context.as_bytes())
+            MessageKey::derive(self.aead, &private.key, &self.salt, context.as_bytes())
                 .map_err(|_| Trial::Foreign)?;
         if commitment != self.commitment {
             return Err(Trial::Foreign);

@@ -10,8 +10,8 @@ use sealift_keywrap::{
     ElementReport, LayerSecret, Recipient, Scheme, WrapContext, WrapError, WrappedKey,
 };
 use sealift_layer::{
-    Binding, Checked, Cipher, Claims, CtrHmacLayer, Embedding, Fact, Intake, OpenError, Place,
-    Plan, SealedLayer, Sealer, SecretSource, Start, Wraps,
+    AeadLibrary, Binding, Checked, Cipher, Claims, CtrHmacLayer, Embedding, Fact, Intake,
+    OpenError, Place, Plan, SealedLayer, Sealer, SecretSource, Start, Wraps,
 };
 use sealift_oci::Digest;
 
@@ -79,6 +79,7 @@ fn seal(
 ) -> (Vec<u8>, SealedLayer) {
     let plan = Plan {
         cipher,
+        aead: AeadLibrary::default(),
         media_type: "application/vnd.oci.image.layer.v1.tar".parse().unwrap(),
         plain_digest: None,
         recipients: recipients.into(),

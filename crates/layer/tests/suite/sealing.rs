@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealift_keywrap::{LayerSecret, Recipient, Scheme, WrapContext, WrapError, WrappedKey};
 use sealift_layer::{
-    Binding, Cipher, Claims, CounterBlock, Embedding, FormatError, LayerId, LayerKey, Material,
-    ORIGINAL, Original, OriginalKind, PUBLIC_OPTIONS, Plan, RECIPIENTS, SealError, SealedLayer,
-    Sealer, elements,
+    AeadLibrary, Binding, Cipher, Claims, CounterBlock, Embedding, FormatError, LayerId, LayerKey,
+    Material, ORIGINAL, Original, OriginalKind, PUBLIC_OPTIONS, Plan, RECIPIENTS, SealError,
+    SealedLayer, Sealer, elements,
 };
 use sealift_oci::{Digest, MediaType, MediaTypeError};
 
@@ -20,6 +20,7 @@ const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 fn plan(cipher: Cipher, recipients: Vec<Box<dyn Recipient>>) -> Plan {
     Plan {
         cipher,
+        aead: AeadLibrary::default(),
         media_type: TAR.parse().unwrap(),
         plain_digest: Some(Digest::sha256(b"plain")),
         recipients: recipients.into(),

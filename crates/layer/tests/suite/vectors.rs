@@ -3,7 +3,8 @@
 use crate::support::{Clear, End, Vector, describe, keys, open, vectors};
 use sealift_layer::chunked::{CHUNK_LEN, SEALED_CHUNK_LEN, Salt};
 use sealift_layer::{
-    Binding, Cipher, CounterBlock, Embedding, LayerKey, Material, OriginalKind, Plan, Sealer,
+    AeadLibrary, Binding, Cipher, CounterBlock, Embedding, LayerKey, Material, OriginalKind, Plan,
+    Sealer,
 };
 use sealift_oci::{Digest, MediaType};
 
@@ -86,6 +87,7 @@ fn check_sealing(vector: &Vector, key: &str, plain: &[u8], piece: usize) {
     let sealed_type: MediaType = vector.field("media-type").parse().unwrap();
     let plan = Plan {
         cipher: Cipher::Chunked,
+        aead: AeadLibrary::default(),
         media_type: sealed_type.plain().unwrap(),
         plain_digest: vector
             .optional("digest")

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use sealift_keywrap::Recipient;
 use sealift_keywrap::keys::parse_public;
-use sealift_layer::{Binding, Cipher, Embedding, Plan, SealedLayer, Sealer};
+use sealift_layer::{AeadLibrary, Binding, Cipher, Embedding, Plan, SealedLayer, Sealer};
 use sealift_oci::Digest;
 
 pub(crate) const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -44,6 +44,7 @@ impl Layer {
             .collect();
         let plan = Plan {
             cipher,
+            aead: AeadLibrary::default(),
             media_type: media_type.parse().unwrap(),
             plain_digest: Some(Digest::sha256(&plain)),
             recipients: Arc::from([recipient]),
