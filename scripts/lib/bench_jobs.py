@@ -115,6 +115,19 @@ SPEED = [
     ("one open", "open ocicrypt", "buildah pull", None),
     ("one open", "decoder", "pipe", None),
 ]
+# Which limit of `sealift doctor --bench` is a job's: that tells, from what each part of the work takes on this machine in this run,
+# how fast a job could be at best. Where SHARE of that is less than a bar, it is the bar.
+LIMITS = {
+    ("one seal", "seal"): ("encrypt", "oneLayer"),
+    ("one seal", "seal trusted"): ("encryptNoVerifySource", "oneLayer"),
+    ("one seal", "seal ocicrypt trusted"): ("encryptOcicryptNoVerifySource", "oneLayer"),
+    ("one open", "open"): ("decrypt", "oneLayer"),
+    ("four seal", "seal"): ("encrypt", "manyLayers"),
+    ("four seal", "seal trusted"): ("encryptNoVerifySource", "manyLayers"),
+    ("eight seal", "seal"): ("encrypt", "manyLayers"),
+    ("eight seal", "seal trusted"): ("encryptNoVerifySource", "manyLayers"),
+}
+SHARE = 0.9
 # GiB/s at least; where another job of the family, which does nothing but move the octets, cannot do that, as many as it does.
 RATE = [("one open", "decoder", 2.5, "pipe")]
 # What a decoder may take at most that is fed in pieces: from the second chunk to the first plain octet, from the last to its exit.

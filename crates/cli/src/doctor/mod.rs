@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use sealift_layer::AeadLibrary;
 use serde_json::json;
 
 use self::limit::{Costs, Job, Limit, Stage};
@@ -19,17 +20,18 @@ use crate::report::SCHEMA_VERSION;
 pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
     let machine = Machine::here();
     console.detail(&format!("measuring in `{}`", args.folder.display()));
-    let costs = stages::measure(&args.folder, TIME)?;
+    let aead = args.aead.library();
+    let costs = stages::measure(&args.folder, aead, TIME)?;
     match console.form {
-        Form::Json => console.result_json(&as_json(machine, &costs)),
-        Form::Text => console.result(as_text(machine, &costs).as_bytes()),
+        Form::Json => console.result_json(&as_json(machine, aead, &costs)),
+        Form::Text => console.result(as_text(machine, aead, &costs).as_bytes()),
     }
 }
 
 /// How long each stage is measured.
 const TIME: Duration = Duration::from_millis(300);
 
-fn as_json(machine: Machine, costs: &Costs) -> serde_json::Value {
+fn as_json(machine: Machine, aead: AeadLibrary, costs: &Costs) -> serde_json::Value {
     let stages: serde_json::Map<_, _> = Stage::ALL
         .iter()
         .map(|stage| (stage.key().to_owned(), json!(rate(costs.of(*stage)))))
@@ -51,14 +53,21 @@ fn as_json(machine: Machine, costs: &Costs) -> serde_json::Value {
         .collect();
     json!({
         "schemaVersion": SCHEMA_VERSION,
-        "machine": {"processors": machine.processors, "architecture": std::env::consts::ARCH},
+        "machine": {"processors": machine.processors, "architecture": std::env::consts::ARCH,
+            "features": {
+                "avx2": machine.features.avx2,
+                "vaes": machine.features.vaes,
+                "vpclmulqdq": machine.features.vpclmulqdq,
+                "avx512": machine.features.avx512,
+            }},
+        "aead": {"used": aead.name(), "default": machine.aead().name()},
         "jobs": {"local": machine.jobs(false), "registry": machine.jobs(true)},
         "stagesGibPerSecond": stages,
         "limits": jobs,
     })
 }
 
-fn as_text(machine: Machine, costs: &Costs) -> String {
+fn as_text(machine: Machine, aead: AeadLibrary, costs: &Costs) -> String {
     let mut text = String::new();
     let processors = machine.processors;
     // Writing to a string does not fail.
@@ -74,6 +83,11 @@ fn as_text(machine: Machine, costs: &Costs) -> String {
         machine.jobs(false),
         machine.jobs(true),
     );
+    let by = match aead == machine.aead() {
+        true => "by this processor's features",
+        false => "asked for",
+    };
+    let _ = writeln!(text, "AES-256-GCM: {aead}, {by} (change with --aead)");
     let _ = writeln!(text, "\nSTAGE, one thread                GiB/s");
     for stage in Stage::ALL {
         let _ = writeln!(text, "{:<32} {:>5.2}", stage.name(), rate(costs.of(stage)));

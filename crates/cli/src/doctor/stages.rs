@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use sealift_keywrap::keys::{KeyType, generate, parse_private, parse_public};
 use sealift_keywrap::{Keyring, Recipient, WrapContext};
-use sealift_layer::{Binding, Cipher, Claims, Embedding, Intake, Plan, SealedLayer, Sealer, Start};
+use sealift_layer::{
+    AeadLibrary, Binding, Cipher, Claims, Embedding, Intake, Plan, SealedLayer, Sealer, Start,
+};
 use sealift_oci::{Algorithm, Digest, Hasher, MediaType};
 use sealift_sys::Buffer;
 
@@ -17,14 +19,25 @@ use super::limit::{Costs, Stage};
 use crate::exit::{Code, Failure};
 
 /// Measures every stage for about as long as told. A file in `folder` has no name and goes with the process.
-pub(crate) fn measure(folder: &Path, time: Duration) -> Result<Costs, Failure> {
+pub(crate) fn measure(folder: &Path, aead: AeadLibrary, time: Duration) -> Result<Costs, Failure> {
     let mut file = tempfile::tempfile_in(folder)
         .map_err(|error| failed(&format!("files in `{}`", folder.display()), &error))?;
-    let sample = Sample::new().map_err(|error| failed("sealing", &*error))?;
+    let sample = Sample::new(aead).map_err(|error| failed("sealing", &*error))?;
     let sha256 = || {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         sample.pieces().for_each(|piece| hasher.update(piece));
         std::hint::black_box(hasher.finish());
+        Ok(())
+    };
+    let pair = || {
+        let [mut one, mut other] = [(); 2].map(|()| Hasher::new(Algorithm::Sha256));
+        let (first, second) = sample.plain.split_at(SAMPLE / 2);
+        for (piece, others) in first.chunks(PIECE).zip(second.chunks(PIECE)) {
+            if let (Some(one), Some(other)) = (one.as_sha256(), other.as_sha256()) {
+                one.update_both(piece, other, others);
+            }
+        }
+        std::hint::black_box((one.finish(), other.finish()));
         Ok(())
     };
     let sealed = sample
@@ -34,21 +47,23 @@ pub(crate) fn measure(folder: &Path, time: Duration) -> Result<Costs, Failure> {
     // Writing comes before reading: what is read was written.
     let order = [
         Stage::Sha256,
+        Stage::Sha256Pair,
         Stage::SealChunks,
         Stage::OpenChunks,
-        Stage::SealOcicrypt,
+        Stage::Ctr,
         Stage::Write,
         Stage::Read,
     ];
     for stage in order {
         let seconds = match stage {
             Stage::Sha256 => repeated(time, sha256),
-            Stage::SealChunks => repeated(time, || sample.seal(Cipher::Chunked, |_| ()).map(drop)),
-            Stage::SealOcicrypt => {
-                repeated(time, || sample.seal(Cipher::CtrHmac, |_| ()).map(drop))
-            }
+            Stage::Sha256Pair => repeated(time, pair),
+            Stage::SealChunks => repeated(time, || sample.seal(|_| ()).map(drop)),
+            Stage::Ctr => repeated(time, || sample.encipher()),
             Stage::OpenChunks => repeated(time, || sample.open(&sealed)),
             Stage::Write => repeated(time, || {
+                // Into a file that has nothing yet, as layers are written.
+                file.set_len(0)?;
                 file.rewind()?;
                 for piece in sample.pieces() {
                     file.write_all(piece)?;
@@ -72,6 +87,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Octets to work on, and a key pair to seal them for.
 struct Sample {
+    aead: AeadLibrary,
     plain: Vec<u8>,
     media_type: MediaType,
     recipients: Arc<[Box<dyn Recipient>]>,
@@ -86,7 +102,7 @@ struct Sealed {
 }
 
 impl Sample {
-    fn new() -> Outcome<Self> {
+    fn new(aead: AeadLibrary) -> Outcome<Self> {
         let mut plain = vec![0; SAMPLE];
         SystemRandom::new().fill(&mut plain)?;
         let pair = generate(KeyType::P256, None)?;
@@ -98,6 +114,7 @@ impl Sample {
             identities.push(Box::new(key))?;
         }
         Ok(Self {
+            aead,
             plain,
             media_type: "application/vnd.oci.image.layer.v1.tar".parse()?,
             recipients: recipients.collect(),
@@ -110,23 +127,40 @@ impl Sample {
         self.plain.chunks(PIECE)
     }
 
-    /// Seals it, and shows what comes out to `look`.
-    fn seal(&self, cipher: Cipher, mut look: impl FnMut(&[u8])) -> Outcome<SealedLayer> {
+    fn sealer(&self, cipher: Cipher) -> Outcome<Sealer> {
         let plan = Plan {
             cipher,
+            aead: self.aead,
             media_type: self.media_type.clone(),
             plain_digest: None,
             recipients: Arc::clone(&self.recipients),
             embedding: Embedding::AnnotationsAndHeader,
             binding: Binding::default(),
         };
-        let mut sealer = Sealer::new(plan, &SystemRandom::new())?;
-        let mut out = Vec::with_capacity(2 * PIECE);
+        Ok(Sealer::new(plan, &SystemRandom::new())?)
+    }
+
+    /// Enciphers it as ocicrypt does, without the tag.
+    fn encipher(&self) -> Outcome<()> {
+        let (mut sealer, _tag) = self.sealer(Cipher::CtrHmac)?.leaving_tag();
+        let mut out = Buffer::default();
         for piece in self.pieces() {
+            out = out.resized(0);
+            sealer.update(piece, &mut out)?;
+        }
+        Ok(())
+    }
+
+    /// Seals it, and shows what comes out to `look`.
+    fn seal(&self, mut look: impl FnMut(&[u8])) -> Outcome<SealedLayer> {
+        let mut sealer = self.sealer(Cipher::Chunked)?;
+        let mut out = Buffer::default();
+        for piece in self.pieces() {
+            out = out.resized(0);
             sealer.update(piece, &mut out)?;
             look(&out);
-            out.clear();
         }
+        out = out.resized(0);
         let finished = sealer.finish(&mut out)?;
         look(&out);
         // Nobody looks for it by its digest.
@@ -135,7 +169,7 @@ impl Sample {
 
     fn sealed(&self) -> Outcome<Sealed> {
         let mut blob = Vec::with_capacity(SAMPLE + SAMPLE / 64);
-        let layer = self.seal(Cipher::Chunked, |octets| blob.extend_from_slice(octets))?;
+        let layer = self.seal(|octets| blob.extend_from_slice(octets))?;
         let annotations = layer.annotations.iter();
         let claims = Claims::new(
             &layer.media_type,
@@ -155,14 +189,14 @@ impl Sample {
         };
         let mut pieces = sealed.blob.chunks(PIECE);
         let first = pieces.next().unwrap_or_default();
-        let Some(Start::Chunked(mut layer)) = Intake::default().update(first)? else {
+        let Some(Start::Chunked(mut layer)) = Intake::opening_with(self.aead).update(first)? else {
             return Err("a sealed sample is no sealed layer".into());
         };
         let mut opener = layer.unlock(&sealed.claims, &self.identities, &context)?;
-        let mut plain = Vec::with_capacity(2 * PIECE);
+        let mut plain = Buffer::default();
         for piece in pieces {
+            plain = plain.resized(0);
             opener.update(piece, &mut plain)?;
-            plain.clear();
         }
         Ok(())
     }

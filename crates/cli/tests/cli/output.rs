@@ -363,7 +363,10 @@ fn the_doctor_tells_every_stage_and_what_it_allows() {
     assert_eq!(told["jobs"]["local"], json!(processors.min(8)));
     assert_eq!(told["jobs"]["registry"], json!(processors.clamp(6, 8)));
     let stages = told["stagesGibPerSecond"].as_object().unwrap();
-    assert_eq!(stages.len(), 6);
+    assert_eq!(stages.len(), 7);
+    let library = told["aead"]["default"].as_str().unwrap();
+    assert!(["aws-lc", "ring"].contains(&library), "{library}");
+    assert_eq!(told["aead"]["used"], library);
     for (stage, rate) in stages {
         assert!(rate.as_f64().unwrap() > 0.0, "{stage}: {rate}");
     }
@@ -371,6 +374,7 @@ fn the_doctor_tells_every_stage_and_what_it_allows() {
         "encrypt",
         "encryptNoVerifySource",
         "encryptOcicrypt",
+        "encryptOcicryptNoVerifySource",
         "decrypt",
     ] {
         for layers in ["oneLayer", "manyLayers"] {
@@ -392,11 +396,12 @@ fn the_doctor_tells_every_stage_and_what_it_allows() {
             );
         }
     }
-    let text = lab.sealift(&["doctor", "--bench"]);
+    let text = lab.sealift(&["doctor", "--bench", "--aead", "aws-lc"]);
     for line in [
         "SHA-256",
         "encrypt --cipher ocicrypt",
         "layers at the same time",
+        "AES-256-GCM: aws-lc, ",
     ] {
         assert!(text.stdout.contains(line), "{}", text.stdout);
     }
