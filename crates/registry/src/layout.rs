@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use sealift_oci::{Descriptor, Digest, MAX_DOCUMENT_LEN};
+use sealift_sys::will_read_in_order;
 
 use crate::client::{blob_what, manifest_what};
 use crate::error::{Error, Mismatch};
@@ -221,6 +222,7 @@ impl Store {
                 let len = file.metadata().map_err(Error::io("open", &path))?.len();
                 file.seek(SeekFrom::Start(offset))
                     .map_err(Error::io("read", &path))?;
+                will_read_in_order(&file);
                 Ok(Some((Box::new(file), len)))
             }
         }

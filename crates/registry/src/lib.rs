@@ -13,6 +13,7 @@ mod credentials;
 mod docker_archive;
 mod download;
 mod error;
+mod flusher;
 mod holding;
 mod hosts_toml;
 mod http;

@@ -15,10 +15,13 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::client::blob_what;
 use crate::error::{Error, Mismatch};
+use crate::flusher::Flusher;
 
 /// Octets in a temporary file.
 #[derive(Debug)]
 pub(crate) struct Spool {
+    /// Comes first: it has the file open, too.
+    flusher: Flusher,
     file: BufWriter<NamedTempFile>,
     folder: PathBuf,
     /// None once the digest has been left to the writer.
@@ -35,6 +38,7 @@ impl Spool {
     /// Creates an empty file in a folder that is on the same file system as the blob's final place.
     pub(crate) fn new(folder: &Path) -> Result<Self, Error> {
         Ok(Self {
+            flusher: Flusher::default(),
             file: BufWriter::with_capacity(BUFFER, temporary(folder)?),
             folder: folder.to_owned(),
             hasher: Some(Hasher::new(Algorithm::Sha256)),
@@ -67,6 +71,7 @@ impl Spool {
             }
         }
         Ok(Self {
+            flusher: Flusher::default(),
             file: BufWriter::with_capacity(BUFFER, file),
             folder: folder.to_owned(),
             hasher: Some(Hasher::new(Algorithm::Sha256)),
@@ -92,6 +97,7 @@ impl Spool {
         let mut file = NamedTempFile::from_parts(file, TempPath::try_from_path(path).ok()?);
         file.disable_cleanup(true);
         Some(Self {
+            flusher: Flusher::default(),
             file: BufWriter::with_capacity(BUFFER, file),
             folder: folder.to_owned(),
             hasher: Some(hasher),
@@ -140,11 +146,13 @@ impl Spool {
             hasher.update(octets);
         }
         self.written += octets.len() as u64;
+        let file = self.file.get_ref().as_file();
+        self.flusher.written(octets.len() as u64, file);
         outcome
     }
 
     /// Checks the size, and the digest unless that was left to the writer, and makes the content last.
-    pub(crate) fn finish(self, digest: &Digest, size: u64) -> Result<NamedTempFile, Error> {
+    pub(crate) fn finish(mut self, digest: &Digest, size: u64) -> Result<NamedTempFile, Error> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -189,8 +197,9 @@ impl Spool {
                 }));
             }
         }
-        file.as_file_mut()
-            .sync_all()
+        self.flusher
+            .finish()
+            .and_then(|()| file.as_file_mut().sync_all())
             .map_err(Error::io("write to", &self.folder))?;
         Ok(file)
     }

@@ -4,11 +4,13 @@
 //! [`LockedBytes`], which is everywhere and says what it could get.
 
 mod buffer;
+mod files;
 mod locked_bytes;
 #[cfg(unix)]
 mod process;
 
 pub use buffer::Buffer;
+pub use files::will_read_in_order;
 pub use locked_bytes::LockedBytes;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use process::{PeerCredentials, peer_credentials};
