@@ -20,7 +20,7 @@ use sealift_sha256::Sha256;
 
 use crate::error::ImageError;
 use crate::pump::Reading;
-use crate::ring::{Piece, RING};
+use crate::ring::{Piece, RING, Spares};
 
 /// Tells the workers of one operation that it has failed.
 #[derive(Debug, Default)]
@@ -46,6 +46,7 @@ pub(crate) struct Crew {
     stop: Stop,
     /// Whether every worker begins with a layer of its own.
     all_own: bool,
+    spares: Arc<Spares>,
     state: Mutex<CrewState>,
     changed: Condvar,
 }
@@ -64,6 +65,7 @@ impl Crew {
         Self {
             stop: Stop::default(),
             all_own: layers >= owners,
+            spares: Arc::default(),
             state: Mutex::new(CrewState {
                 owners,
                 idle: 0,
@@ -175,6 +177,11 @@ impl<'c> Lanes<'c> {
             crew: None,
             own: RefCell::default(),
         }
+    }
+
+    /// Returns where buffers go that the layer is done with.
+    pub(crate) fn spares(&self) -> Option<Arc<Spares>> {
+        Some(Arc::clone(&self.crew?.spares))
     }
 
     /// Begins a lane.

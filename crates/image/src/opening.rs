@@ -170,11 +170,16 @@ impl<'a> Opening<'a> {
         let refused = |source| refused(self.digest, source);
         match start {
             Start::Chunked(mut layer) => {
-                let opener = layer
+                let mut opener = layer
                     .unlock(self.claims, self.identities, &self.context)
                     .map_err(refused)?;
                 let named = opener.plain_digest().map(Digest::algorithm);
                 plain.output.hash_with(named.unwrap_or(Algorithm::Sha256));
+                // What came with the header, before more comes: together they would be too much for a buffer.
+                opener
+                    .update(&[], &mut plain.output.buffer)
+                    .map_err(refused)?;
+                plain.flush()?;
                 Ok(State::Chunked {
                     proven: self.may_waive && named.is_some() && layer.follows_from(self.claims),
                     opener: Box::new(opener),

@@ -20,7 +20,7 @@ pub(crate) struct Output<'l> {
 impl<'l> Output<'l> {
     /// Starts with no octets, to be hashed with SHA-256.
     pub(crate) fn new(lanes: &'l Lanes<'l>) -> Self {
-        let ring = Ring::new();
+        let ring = Ring::of(lanes);
         Self {
             buffer: ring.next(lanes),
             ring,
@@ -62,6 +62,8 @@ impl<'l> Output<'l> {
 
     /// Returns digest and size of every piece.
     pub(crate) fn finish(self) -> Result<(Digest, u64), ImageError> {
+        // Nothing is in the making any more; its buffer goes home.
+        drop(Piece::new(self.buffer, &self.ring));
         Ok((self.digest.finish()?.finish(), self.size))
     }
 }

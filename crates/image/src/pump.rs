@@ -50,7 +50,7 @@ pub(crate) fn pump_checked(
     digest: &SourceDigest<'_>,
     consume: impl FnMut(&Arc<Piece>) -> Result<(), ImageError>,
 ) -> Result<(), ImageError> {
-    let ring = Ring::new();
+    let ring = Ring::of(lanes);
     if reading == Reading::Here {
         let feed = Feed::Here {
             reader,
