@@ -98,7 +98,7 @@ def missed(rows):
     for index, large in enumerate(rows):
         for small in rows[1:index]:
             # From one disk to another, or to memory, nothing is told.
-            if size_of(small) < LINEAR_FROM or len({row["folder"] for row in (least, small, large)}) > 1:
+            if size_of(small) < LINEAR_FROM and large["series"] == "size" or len({row["folder"] for row in (least, small, large)}) > 1:
                 continue
             slope_small, slope_large = ((row[end] - least["median"]) / (size_of(row) - size_of(least))
                                         for row, end in ((small, "max"), (large, "min")))

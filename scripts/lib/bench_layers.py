@@ -9,9 +9,8 @@ the digest of what was sealed. Then rounds: every round runs every job of a fami
 taken within a round. Peak memory is that of all runs. The decoder is also fed in pieces, for how long it keeps others waiting.
 Everything runs on two cores.
 
-A bar holds where the median reaches it. Bars of jobs beside raw SHA-256 were set on a machine that copies files and enciphers twice
-as fast as some; so every round also asks `sealift doctor --bench` what each part of the work takes, and where nine tenths of what
-that allows is less than a bar, it is the bar, and both are told. With --check the script fails if a row is below its bar by more than noise, which the spread
+A bar holds where the median reaches it. Every round also asks `sealift doctor --bench` what each part of the work
+takes on this machine; what that allows is told beside the bar, and changes no verdict. With --check the script fails if a row is below its bar by more than noise, which the spread
 of the rounds of this run tells, by a sign test: a row is below where so many rounds missed the bar that, were the true median at the
 bar, chance would give as many in at most 1 of 20 cases (5 of 5 rounds, 8 of 9, 11 of 14). Between the two a row is "unclear".
 Memory has no noise: no run may use more. --check is short: 256 MiB in place of 1024, in 5 rounds, without what has no bar. Starting
@@ -34,7 +33,7 @@ import tarfile
 import bench_chart
 import judge
 from bench_jobs import (AHEAD, AHEAD_OF_SKOPEO, BUILDAH_PULLED, BUILDAH_STORED, CTR, DECODE, DELAY, IMAGES, JOBS, LIMITS, MEMORY,
-                        MORE_WORK, OLD_SKOPEO, OLD_SKOPEO_BAR, OPTIONAL, RATE, SEALIFT, SHARE, SPEED, shell)
+                        MORE_WORK, OLD_SKOPEO, OLD_SKOPEO_BAR, OPTIONAL, RATE, SEALIFT, SPEED, shell)
 from decoder_delay import trial
 from layout import Layout, read_json, sha256
 from measure import (GIB, MIB, ROOT, Alone, binaries, die, end_as_interrupted, environment, machine, note, package_version, place, spread,
@@ -298,7 +297,7 @@ def measure(options, name, families, peers, parent, result):
 def has_bar(job):
     """Whether any bar needs a job."""
     needed = {(family, one) for family, name, than, bar in SPEED if bar is not None for one in (name, than)}
-    needed |= {(family, one) for family, name, _, limit in RATE for one in (name, limit)}
+    needed |= {(family, name) for family, name, _ in RATE}
     return job.program == SEALIFT or (job.family, job.name) in needed
 
 
@@ -343,15 +342,11 @@ def rows_of(options, result, skopeo_bar):
             continue
         values = [seconds(options, other) / seconds(options, run) for run, other in zip(runs, others)]
         possible = allowed(options, result, family, name, others) if than == "sha" else None
-        lowered = bar is not None and possible is not None and SHARE * possible < bar
-        set_bar, bar = bar, round(SHARE * possible, 4) if lowered else bar
         rows.append({**row("times as fast", family, name, than, bar, values, judge.verdict(values, bar)),
-                     **({"possible": possible} if possible else {}), **({"set_bar": set_bar} if lowered else {})})
-    for family, name, bar, limit in RATE:
-        values, possible = ([gib_per_second(options, result, family, run) for run in result.runs.get((family, one), [])]
-                            for one in (name, limit))
-        if values and possible:
-            bar = round(min(bar, statistics.median(possible)), 4)
+                     **({"possible": possible} if possible else {})})
+    for family, name, bar in RATE:
+        values = [gib_per_second(options, result, family, run) for run in result.runs.get((family, name), [])]
+        if values:
             rows.append(row("GiB/s", family, name, None, bar, values, judge.verdict(values, bar)))
     for name, bar in DELAY:
         values = [one[name] for one in result.delays]
@@ -386,8 +381,8 @@ def text_of(row):
     """A row in words."""
     what = "%s: %s" % (row["family"], row["job"])
     bar = "" if row["bar"] is None else ", bar %.3g" % row["bar"]
-    if "set_bar" in row:
-        bar += " (set at %.3g, but the parts of the work allow %.3g)" % (row["set_bar"], row["possible"])
+    if "possible" in row:
+        bar += " (the parts of the work allow %.3g)" % row["possible"]
     if row["verdict"] == judge.NOT_MEASURED:
         return "%s, beside %s: not measured" % (what, row["than"])
     if row["than"]:
