@@ -24,9 +24,9 @@ impl Machine {
         }
     }
 
-    /// Returns what seals and opens chunks, where nobody said (`--aead`).
-    pub(crate) fn aead(self) -> AeadLibrary {
-        AeadLibrary::for_processor(self.features)
+    /// Returns the library that would be faster at sealing and opening chunks.
+    pub(crate) fn faster_aead(self) -> AeadLibrary {
+        AeadLibrary::faster_on(self.features)
     }
 
     /// Returns how many layers are on their way at the same time, where nobody said (`--jobs`): with a registry at an end

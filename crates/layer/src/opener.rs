@@ -25,7 +25,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Starts; chunks will be opened by the library given here, by [`default`](Self::default) by the faster one.
+    /// Starts; chunks will be opened by the library given here, by [`default`](Self::default) by aws-lc.
     pub fn opening_with(aead: AeadLibrary) -> Self {
         Self {
             buffer: Vec::new(),

@@ -11,8 +11,6 @@ use sealift_layer::AeadLibrary;
 use sealift_oci::Platform;
 use sealift_registry::{RateLimit, Secret};
 
-use crate::machine::Machine;
-
 /// What every command takes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
@@ -123,25 +121,24 @@ pub(crate) struct TransferArgs {
 /// What seals and opens the chunks of layers.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct AeadArgs {
-    /// Library that does AES-256-GCM on layers in format `chunked`; the result is the same [default: the faster one, by the
-    /// processor's features]
+    /// Library that does AES-256-GCM on layers in format `chunked`; the result is the same
     #[arg(
         long,
         value_enum,
         value_name = "LIBRARY",
+        default_value = "aws-lc",
         env = "SEALIFT_AEAD",
         hide_env_values = true
     )]
-    aead: Option<AeadName>,
+    aead: AeadName,
 }
 
 impl AeadArgs {
-    /// Returns the library that was asked for, or else the machine's.
+    /// Returns the library that was asked for.
     pub(crate) fn library(self) -> AeadLibrary {
         match self.aead {
-            Some(AeadName::AwsLc) => AeadLibrary::AwsLc,
-            Some(AeadName::Ring) => AeadLibrary::Ring,
-            None => Machine::here().aead(),
+            AeadName::AwsLc => AeadLibrary::AwsLc,
+            AeadName::Ring => AeadLibrary::Ring,
         }
     }
 }
@@ -151,7 +148,7 @@ impl AeadArgs {
 enum AeadName {
     /// Wipes its keys when it is done
     AwsLc,
-    /// Faster on processors with VAES and without AVX-512
+    /// Faster on processors with VAES and without AVX-512 (see `sealift doctor --bench`); does not wipe its keys
     Ring,
 }
 

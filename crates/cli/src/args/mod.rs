@@ -345,8 +345,8 @@ Next: `sealift encrypt SRC DST -r mykey.pub.pem`; keep mykey.pem where images ar
 ///
 /// Takes two seconds and one processor. Shows how fast each stage of a job is on its own, with the code that does it in
 /// earnest, what that allows for whole jobs, and which stage they are up to. How many layers `sealift` works on at the same
-/// time follows from the number of processors, and the library for AES-256-GCM from the processor's features; both are shown
-/// too.
+/// time follows from the number of processors alone, and is shown too, as is whether another library would be faster at
+/// AES-256-GCM.
 #[derive(Args, Debug)]
 #[command(after_help = DOCTOR_EXAMPLES, after_long_help = DOCTOR_EXAMPLES)]
 pub(crate) struct DoctorArgs {

@@ -60,7 +60,7 @@ fn as_json(machine: Machine, aead: AeadLibrary, costs: &Costs) -> serde_json::Va
                 "vpclmulqdq": machine.features.vpclmulqdq,
                 "avx512": machine.features.avx512,
             }},
-        "aead": {"used": aead.name(), "default": machine.aead().name()},
+        "aead": {"used": aead.name(), "faster": machine.faster_aead().name()},
         "jobs": {"local": machine.jobs(false), "registry": machine.jobs(true)},
         "stagesGibPerSecond": stages,
         "limits": jobs,
@@ -83,11 +83,14 @@ fn as_text(machine: Machine, aead: AeadLibrary, costs: &Costs) -> String {
         machine.jobs(false),
         machine.jobs(true),
     );
-    let by = match aead == machine.aead() {
-        true => "by this processor's features",
-        false => "asked for",
+    let faster = match (aead, machine.faster_aead()) {
+        (AeadLibrary::AwsLc, AeadLibrary::Ring) => {
+            "; ring is faster on this processor, but does not wipe its keys"
+        }
+        (AeadLibrary::Ring, AeadLibrary::AwsLc) => "; aws-lc is faster on this processor",
+        _ => "",
     };
-    let _ = writeln!(text, "AES-256-GCM: {aead}, {by} (change with --aead)");
+    let _ = writeln!(text, "AES-256-GCM: {aead} (change with --aead){faster}");
     let _ = writeln!(text, "\nSTAGE, one thread                GiB/s");
     for stage in Stage::ALL {
         let _ = writeln!(text, "{:<32} {:>5.2}", stage.name(), rate(costs.of(stage)));

@@ -1,4 +1,4 @@
-//! AES-256-GCM, by the library that has the faster code for this processor.
+//! AES-256-GCM, by one of two libraries.
 
 use std::fmt;
 
@@ -8,15 +8,17 @@ use ring::aead as ring;
 use super::TAG_LEN;
 
 /// Which library seals and opens chunks. Both do the same; what one has sealed the other opens.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub enum AeadLibrary {
     /// [aws-lc](https://github.com/aws/aws-lc), which does everything else too. It wipes its keys.
+    #[default]
     AwsLc,
-    /// [ring](https://github.com/briansmith/ring). Its keys stay in memory until that is used again.
+    /// [ring](https://github.com/briansmith/ring). Its keys stay in memory until that is used again, so it is
+    /// used only where somebody asks for it.
     Ring,
 }
 
-/// What of a processor decides.
+/// What of a processor decides which library is faster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -64,9 +66,9 @@ impl AeadLibrary {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::AwsLc, Self::Ring];
 
-    /// Chooses for a processor: aws-lc unless the processor has AES on 256-bit vectors but not on 512-bit ones (AMD Zen 3, Intel
+    /// Returns the faster one on a processor: aws-lc unless the processor has AES on 256-bit vectors but not on 512-bit ones (AMD Zen 3, Intel
     /// Alder Lake and later ones without AVX-512). For these aws-lc falls back to AES on single blocks; ring does not.
-    pub fn for_processor(features: ProcessorFeatures) -> Self {
+    pub fn faster_on(features: ProcessorFeatures) -> Self {
         match features {
             ProcessorFeatures {
                 avx2: true,
@@ -84,13 +86,6 @@ impl AeadLibrary {
             Self::AwsLc => "aws-lc",
             Self::Ring => "ring",
         }
-    }
-}
-
-impl Default for AeadLibrary {
-    /// Chooses for the processor this runs on.
-    fn default() -> Self {
-        Self::for_processor(ProcessorFeatures::here())
     }
 }
 
