@@ -104,13 +104,13 @@ pub(crate) fn run(
 
 /// Says what else can be done where nothing was left to seal.
 fn advise(failure: Failure) -> Failure {
-    let hint = "to seal for other recipients, decrypt with a key that fits and encrypt again";
+    let hint = "`sealift recipients add` wraps the keys of sealed layers for others";
     let advice = (failure.code == Code::NothingToDo).then_some(hint);
     failure.or_hint(advice)
 }
 
 /// Returns the repository that wrapped keys are bound to where the envelope can: host, port and path, no tag.
-fn repository_of(destination: &ImageRef) -> Option<String> {
+pub(crate) fn repository_of(destination: &ImageRef) -> Option<String> {
     match destination {
         ImageRef::Registry(reference) => Some(format!(
             "{}/{}",

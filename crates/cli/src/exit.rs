@@ -97,6 +97,16 @@ impl From<ImageError> for Failure {
             ImageError::TooLong { .. } => Some(
                 "seal for fewer recipients, fewer platforms (--platform) or with --original none",
             ),
+            ImageError::LastRecipient { .. } => {
+                Some("add another recipient first; to get rid of a sealed image, delete it")
+            }
+            ImageError::Embedded { .. } => Some(
+                "--rewrite-blobs takes it out there, too, which uploads the layer again; --annotations-only leaves it in",
+            ),
+            ImageError::SharedElement { .. } => Some(
+                "the others go with it: `recipients remove --id ELEMENT`, after `recipients add` for those who stay",
+            ),
+            ImageError::Moved { .. } => Some("run the same command again"),
             ImageError::SeveralImages { .. } => Some("choose one with --platform"),
             ImageError::NoSuchFile { .. } => Some("`sealift ls -R` lists all files"),
             ImageError::NotAFile {

@@ -112,6 +112,10 @@ impl Source for Watched {
         self.inner.root()
     }
 
+    fn names(&self) -> Result<Vec<String>, Error> {
+        self.inner.names()
+    }
+
     fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
         self.interrupt.check()?;
         self.inner.manifest(descriptor)

@@ -26,6 +26,7 @@ mod places;
 #[cfg(feature = "server")]
 mod policy;
 mod progress;
+mod recipients;
 mod report;
 mod routes;
 mod shamir;
@@ -75,6 +76,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         | Command::Copy(_)
         | Command::Inspect(_)
         | Command::Verify(_)
+        | Command::Recipients(_)
         | Command::Cat(_)
         | Command::Ls(_) => {}
         other => return keyholders::run(other, console),
@@ -86,6 +88,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Copy(args) => copy::run(args, console, &interrupt),
         Command::Inspect(args) => inspect::run(args, console),
         Command::Verify(args) => verify::run(args, console, &interrupt),
+        Command::Recipients(args) => recipients::run(args, console, &interrupt),
         Command::Cat(args) => image_files::cat(args, console, &interrupt),
         Command::Ls(args) => image_files::ls(args, console, &interrupt),
         _ => Ok(()),

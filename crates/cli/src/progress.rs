@@ -167,6 +167,8 @@ pub(crate) fn name(action: Action) -> &'static str {
         Action::SkipNondistributable => "skip-nondistributable",
         Action::Verify => "verify",
         Action::Read => "read",
+        Action::Rewrap => "rewrap",
+        Action::RewriteHeader => "rewrite-header",
         _ => "other",
     }
 }
@@ -176,6 +178,7 @@ fn doing(action: Action) -> &'static str {
         Action::Seal => "sealing",
         Action::Open => "opening",
         Action::Verify | Action::Read => "reading",
+        Action::RewriteHeader => "rewriting",
         _ => "copying",
     }
 }
@@ -186,6 +189,7 @@ fn done(action: Action) -> &'static str {
         Action::Open => "opened",
         Action::Verify => "verified",
         Action::Read => "read",
+        Action::RewriteHeader => "rewrote",
         _ => "copied",
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use sealift_image::{
-    Action, Attachment, InspectedLayer, InspectedManifest, Inspection, Outcome, Plan,
+    Action, Attachment, InspectedLayer, InspectedManifest, InspectedRecipient, Inspection, Outcome,
+    Plan,
 };
 use sealift_oci::Platform;
 use sealift_registry::Traffic;
@@ -203,33 +204,7 @@ pub(crate) enum Purpose {
 }
 
 fn layer_json(layer: &InspectedLayer, purpose: Purpose) -> Value {
-    let recipients: Vec<Value> = layer
-        .recipients
-        .iter()
-        .map(|recipient| {
-            let places = [
-                ("annotation", recipient.in_annotation),
-                ("header", recipient.in_header),
-            ];
-            let places: Vec<&str> = places
-                .into_iter()
-                .filter(|(_, there)| *there)
-                .map(|(place, _)| place)
-                .collect();
-            let mut value = json!({
-                "scheme": recipient.scheme,
-                "algorithm": recipient.algorithm,
-                "keyId": recipient.key_id,
-                "fingerprint": recipient.fingerprint,
-                "where": places,
-            });
-            if let (Some(name), Some(members)) = (&recipient.certificate, value.as_object_mut()) {
-                let name = json!({ "issuer": name.issuer, "serial": name.serial });
-                members.insert("certificate".to_owned(), name);
-            }
-            value
-        })
-        .collect();
+    let recipients: Vec<Value> = layer.recipients.iter().map(recipient_json).collect();
     let mut value = json!({
         "index": layer.index,
         "digest": layer.digest.to_string(),
@@ -241,6 +216,31 @@ fn layer_json(layer: &InspectedLayer, purpose: Purpose) -> Value {
     });
     if let (Purpose::Verify, Some(members)) = (purpose, value.as_object_mut()) {
         members.insert("authenticated".to_owned(), json!(layer.authenticated));
+    }
+    value
+}
+
+/// What is told of one recipient of a layer.
+pub(crate) fn recipient_json(recipient: &InspectedRecipient) -> Value {
+    let places = [
+        ("annotation", recipient.in_annotation),
+        ("header", recipient.in_header),
+    ];
+    let places: Vec<&str> = places
+        .into_iter()
+        .filter(|(_, there)| *there)
+        .map(|(place, _)| place)
+        .collect();
+    let mut value = json!({
+        "scheme": recipient.scheme,
+        "algorithm": recipient.algorithm,
+        "keyId": recipient.key_id,
+        "fingerprint": recipient.fingerprint,
+        "where": places,
+    });
+    if let (Some(name), Some(members)) = (&recipient.certificate, value.as_object_mut()) {
+        let name = json!({ "issuer": name.issuer, "serial": name.serial });
+        members.insert("certificate".to_owned(), name);
     }
     value
 }
@@ -288,26 +288,29 @@ fn manifest_text(manifest: &InspectedManifest, purpose: Purpose) -> String {
     text
 }
 
-/// Lists recipients shortly: scheme, then the first known of certificate, fingerprint, key id and algorithm.
+/// Names a recipient shortly: scheme, then the first known of certificate, fingerprint, key id and algorithm.
+pub(crate) fn recipient_text(recipient: &InspectedRecipient) -> String {
+    let start = |text: &str, chars| text.chars().take(chars).collect::<String>();
+    let known = if let Some(name) = &recipient.certificate {
+        format!("{}#{}", start(&name.issuer, 40), start(&name.serial, 16))
+    } else if let Some(fingerprint) = &recipient.fingerprint {
+        start(fingerprint, 16)
+    } else if let Some(key_id) = &recipient.key_id {
+        start(key_id, 40)
+    } else {
+        recipient.algorithm.clone().unwrap_or_default()
+    };
+    let separator = if known.is_empty() { "" } else { ":" };
+    format!("{}{separator}{known}", recipient.scheme)
+}
+
+/// Lists recipients shortly.
 fn recipients_text(layer: &InspectedLayer) -> String {
     let mut listed: Vec<String> = layer
         .recipients
         .iter()
         .take(MAX_LISTED)
-        .map(|recipient| {
-            let start = |text: &str, chars| text.chars().take(chars).collect::<String>();
-            let known = if let Some(name) = &recipient.certificate {
-                format!("{}#{}", start(&name.issuer, 40), start(&name.serial, 16))
-            } else if let Some(fingerprint) = &recipient.fingerprint {
-                start(fingerprint, 16)
-            } else if let Some(key_id) = &recipient.key_id {
-                start(key_id, 40)
-            } else {
-                recipient.algorithm.clone().unwrap_or_default()
-            };
-            let separator = if known.is_empty() { "" } else { ":" };
-            format!("{}{separator}{known}", recipient.scheme)
-        })
+        .map(recipient_text)
         .collect();
     if let Some(more) = layer
         .recipients
@@ -324,11 +327,11 @@ fn recipients_text(layer: &InspectedLayer) -> String {
     }
 }
 
-fn platform_json(platform: &Platform) -> Value {
+pub(crate) fn platform_json(platform: &Platform) -> Value {
     serde_json::to_value(platform).unwrap_or(Value::Null)
 }
 
-fn platform_text(platform: Option<&Platform>) -> String {
+pub(crate) fn platform_text(platform: Option<&Platform>) -> String {
     platform.map_or_else(
         || "-".to_owned(),
         |platform| printable(&platform.to_string()),
@@ -339,7 +342,12 @@ fn platform_text(platform: Option<&Platform>) -> String {
 fn changed(plan: &Plan) -> impl Iterator<Item = u64> + '_ {
     let layers = plan.layers.iter();
     layers
-        .filter(|layer| matches!(layer.action, Action::Seal | Action::Open))
+        .filter(|layer| {
+            matches!(
+                layer.action,
+                Action::Seal | Action::Open | Action::Rewrap | Action::RewriteHeader
+            )
+        })
         .map(|layer| layer.size)
 }
 
@@ -354,6 +362,8 @@ fn reason(action: Action) -> &'static str {
         Action::Open => "selected and sealed",
         Action::Copy => "taken along unchanged",
         Action::KeepSealed => "sealed already",
+        Action::Rewrap => "wrapped for others in the manifest only",
+        Action::RewriteHeader => "wrapped keys in front of it change",
         Action::LeaveClear => "not selected, stays in clear",
         Action::SkipNondistributable => "must not be stored in registries",
         _ => "",

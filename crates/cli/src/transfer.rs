@@ -6,7 +6,7 @@ use std::time::Duration;
 use sealift_image::{Outcome, Plan, SourceCheck};
 use sealift_registry::{ImageRef, Sink, Traffic, Transport};
 
-use crate::args::TransferArgs;
+use crate::args::{CredentialPair, RegistryArgs, TransferArgs};
 use crate::console::{Console, Form};
 use crate::deliver::Delivery;
 use crate::exit::{Code, Failure};
@@ -52,15 +52,7 @@ impl Ends {
 
     /// What both ends have moved so far.
     pub(crate) fn traffic(&self) -> Traffic {
-        let mut sum = Traffic::default();
-        for transport in self.transports.iter().flatten() {
-            let traffic = transport.client().traffic();
-            sum.requests += traffic.requests;
-            sum.retries += traffic.retries;
-            sum.sent += traffic.sent;
-            sum.received += traffic.received;
-        }
-        sum
+        traffic(self.transports.iter().flatten())
     }
 }
 
@@ -90,7 +82,7 @@ impl Transfer {
         check: SourceCheck,
     ) -> Result<Ends, Failure> {
         let pair = &args.registry_pair;
-        self.refuse_shared_login(args)?;
+        refuse_shared_login(&args.registry, pair, &self.source, &self.destination)?;
         let first = transport(&args.registry, pair.src_creds.as_ref())?;
         let second = match (&pair.src_creds, &pair.dest_creds) {
             (None, None) => None,
@@ -103,26 +95,6 @@ impl Transfer {
             sink,
             transports: [Some(first), second],
         })
-    }
-
-    /// A password must not be offered to a registry it is not for.
-    fn refuse_shared_login(&self, args: &TransferArgs) -> Result<(), Failure> {
-        let pair = &args.registry_pair;
-        let shared =
-            args.registry.creds.is_some() && pair.src_creds.is_none() && pair.dest_creds.is_none();
-        match (&self.source, &self.destination) {
-            (ImageRef::Registry(source), ImageRef::Registry(destination))
-                if shared && source.registry() != destination.registry() =>
-            {
-                let what = format!(
-                    "--creds would be sent to two registries, {} and {}",
-                    source.registry(),
-                    destination.registry()
-                );
-                Err(Failure::new(Code::Usage, what).hint("give --src-creds, --dest-creds, or both"))
-            }
-            _ => Ok(()),
-        }
     }
 
     pub(crate) fn show_plan(&self, console: &Console, plan: &Plan) -> Result<(), Failure> {
@@ -144,6 +116,42 @@ impl Transfer {
         self.delivery
             .deliver(console, &reference, outcome, traffic, took.as_secs_f64())
     }
+}
+
+/// A password must not be offered to a registry it is not for.
+pub(crate) fn refuse_shared_login(
+    registry: &RegistryArgs,
+    pair: &CredentialPair,
+    source: &ImageRef,
+    destination: &ImageRef,
+) -> Result<(), Failure> {
+    let shared = registry.creds.is_some() && pair.src_creds.is_none() && pair.dest_creds.is_none();
+    match (source, destination) {
+        (ImageRef::Registry(source), ImageRef::Registry(destination))
+            if shared && source.registry() != destination.registry() =>
+        {
+            let what = format!(
+                "--creds would be sent to two registries, {} and {}",
+                source.registry(),
+                destination.registry()
+            );
+            Err(Failure::new(Code::Usage, what).hint("give --src-creds, --dest-creds, or both"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds up what the ends of a transfer have moved so far.
+pub(crate) fn traffic<'a>(transports: impl Iterator<Item = &'a Transport>) -> Traffic {
+    let mut sum = Traffic::default();
+    for transport in transports {
+        let traffic = transport.client().traffic();
+        sum.requests += traffic.requests;
+        sum.retries += traffic.retries;
+        sum.sent += traffic.sent;
+        sum.received += traffic.received;
+    }
+    sum
 }
 
 /// Returns how many layers are on their way at the same time.

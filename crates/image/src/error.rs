@@ -203,6 +203,40 @@ pub enum ImageError {
         media_type: Box<str>,
     },
 
+    /// Nobody could open the layer any more.
+    #[error("layer {digest} would have no recipient left")]
+    LastRecipient {
+        /// The layer.
+        digest: Digest,
+    },
+
+    /// A recipient's wrapped key also stands in front of the layer itself.
+    #[error("layer {digest} carries the wrapped key of that recipient itself")]
+    Embedded {
+        /// The layer.
+        digest: Digest,
+    },
+
+    /// One wrapped key is for several recipients, of whom one cannot be taken away alone.
+    #[error("element {element} of layer {digest} is for {recipients} recipients at once")]
+    SharedElement {
+        /// The layer.
+        digest: Digest,
+        /// For how many.
+        recipients: usize,
+        /// The element's name.
+        element: Box<str>,
+    },
+
+    /// Somebody else has changed the image while it was being changed.
+    #[error("the image was replaced in the meantime: it is {actual}, and was {expected}")]
+    Moved {
+        /// What was read.
+        expected: Digest,
+        /// What is there now.
+        actual: Digest,
+    },
+
     /// The registry, layout or archive failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -249,6 +283,9 @@ impl ImageError {
         match self {
             Self::NothingToDo { .. } => Kind::NothingToDo,
             Self::LayerOutOfRange { .. }
+            | Self::LastRecipient { .. }
+            | Self::Embedded { .. }
+            | Self::SharedElement { .. }
             | Self::SeveralImages { .. }
             | Self::PathTooLong { .. } => Kind::Usage,
             Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
@@ -286,6 +323,7 @@ impl ImageError {
             | Self::TooLong { .. }
             | Self::Seal { .. }
             | Self::Io { .. }
+            | Self::Moved { .. }
             | Self::Stopped => Kind::Other,
         }
     }

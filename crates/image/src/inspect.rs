@@ -1,7 +1,7 @@
 use std::io::Read;
 
 use sealift_keywrap::{WrappedKey, describe};
-use sealift_layer::{Cipher, Header, Intake, PublicOptions, Start, Wraps};
+use sealift_layer::{Cipher, Header, Intake, PublicOptions, Start, Wraps, element_id};
 use sealift_oci::{Descriptor, Digest, MediaType, Platform};
 use sealift_registry::Source;
 
@@ -63,6 +63,8 @@ pub struct InspectedLayer {
 /// One recipient of a layer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InspectedRecipient {
+    /// What names the wrapped key, in its layer.
+    pub element: String,
     /// The envelope, such as `jwe`.
     pub scheme: String,
     /// The key-wrapping algorithm, where the envelope tells.
@@ -194,6 +196,7 @@ fn recipients_of(
     described
         .into_iter()
         .map(|info| InspectedRecipient {
+            element: element_id(wrap),
             scheme: info.scheme.to_string(),
             algorithm: text(info.algorithm),
             key_id: text(info.key_id),
@@ -209,7 +212,10 @@ fn recipients_of(
 }
 
 /// Reads the header in front of a layer; `None` for a blob of the other format.
-fn read_header(source: &dyn Source, layer: &Descriptor) -> Result<Option<Header>, ImageError> {
+pub(crate) fn read_header(
+    source: &dyn Source,
+    layer: &Descriptor,
+) -> Result<Option<Header>, ImageError> {
     let refused = |source| ImageError::Open {
         digest: layer.digest().clone(),
         source,

@@ -72,6 +72,10 @@ pub enum Action {
     KeepSealed,
     /// Copies it unchanged, in clear, because the layer was not selected.
     LeaveClear,
+    /// Wraps its key for others; the layer stays as it is.
+    Rewrap,
+    /// Copies its message behind a new header.
+    RewriteHeader,
     /// Leaves it where it is: a layer that registries must not store.
     SkipNondistributable,
     /// Reads and checks it.

@@ -19,7 +19,7 @@ use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
-use crate::tree::{Branch, Image, Node, Tree, rendered};
+use crate::tree::{Branch, Image, Node, Tree, checked, rendered};
 use crate::work::{in_parallel, restarting};
 
 /// Seals the layers of an image.
@@ -548,19 +548,6 @@ fn has_seals(manifest: &Manifest) -> bool {
         .layers()
         .iter()
         .any(|layer| layer.media_type().is_sealed())
-}
-
-/// Refuses what registries would refuse.
-fn checked(kind: &'static str, raw: RawManifest) -> Result<RawManifest, ImageError> {
-    let len = raw.bytes.len();
-    if len > MAX_DOCUMENT_LEN {
-        return Err(ImageError::TooLong {
-            kind,
-            len,
-            limit: MAX_DOCUMENT_LEN,
-        });
-    }
-    Ok(raw)
 }
 
 /// Returns the type a layer will have once it is opened again.

@@ -160,6 +160,19 @@ pub(crate) fn rendered(octets: &[u8], media_type: &MediaType) -> RawManifest {
     }
 }
 
+/// Refuses what registries would refuse.
+pub(crate) fn checked(kind: &'static str, raw: RawManifest) -> Result<RawManifest, ImageError> {
+    let len = raw.bytes.len();
+    if len > MAX_DOCUMENT_LEN {
+        return Err(ImageError::TooLong {
+            kind,
+            len,
+            limit: MAX_DOCUMENT_LEN,
+        });
+    }
+    Ok(raw)
+}
+
 /// Reads a blob that must be small, such as a configuration.
 pub(crate) fn read_small(
     source: &dyn Source,

@@ -128,7 +128,8 @@ impl Wraps {
     }
 
     /// Copies all elements but those in `others`, and the faults.
-    pub(crate) fn without(&self, others: &[WrappedKey]) -> Self {
+    #[must_use]
+    pub fn without(&self, others: &[WrappedKey]) -> Self {
         Self {
             elements: self
                 .elements
@@ -204,6 +205,10 @@ impl Recipients {
             fingerprint,
             comment,
         };
+        // More than there can be wrapped keys are not read; the oldest may be of some that are gone.
+        while self.0.len() >= Wraps::MAX {
+            self.0.shift_remove_index(0);
+        }
         self.0.insert(element_id(wrap), note);
     }
 
@@ -271,8 +276,8 @@ pub(crate) fn element(annotation: &str, text: &str) -> Result<Vec<u8>, FormatErr
     }
 }
 
-/// The first 16 hex digits of the SHA-256 of an element's octets.
-fn element_id(wrap: &WrappedKey) -> String {
+/// Returns what names an element in [`RECIPIENTS`]: the first 16 hex digits of the SHA-256 of its octets.
+pub fn element_id(wrap: &WrappedKey) -> String {
     let mut hex = hex::encode(digest(&SHA256, &wrap.element));
     hex.truncate(16);
     hex

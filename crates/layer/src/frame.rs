@@ -6,7 +6,7 @@ use sealift_oci::json::{JsonError, Limits, Object, object};
 use serde_json::value::RawValue;
 
 use crate::annotations::Wraps;
-use crate::error::{FormatError, OpenError, Place, SealError};
+use crate::error::{FirstOctets, FormatError, OpenError, Place, SealError};
 use crate::options::PublicOptions;
 
 /// ASCII `SEALIFT` and the format's version.
@@ -105,6 +105,19 @@ impl Header {
                 .parse()
                 .map_err(|error| malformed(FormatError::MediaType(error)))?,
         })
+    }
+
+    /// Reads the header's length out of magic and length.
+    ///
+    /// # Errors
+    /// [`OpenError::NotSealed`] without the magic; [`OpenError::Malformed`] over [`MAX_LEN`](Self::MAX_LEN).
+    pub fn len_in(preamble: &[u8; PREAMBLE_LEN]) -> Result<usize, OpenError> {
+        if !preamble.starts_with(MAGIC) {
+            return Err(OpenError::NotSealed {
+                first: FirstOctets::of(preamble),
+            });
+        }
+        header_len(preamble)
     }
 
     /// Most octets of the header.

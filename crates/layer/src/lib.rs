@@ -19,11 +19,12 @@ mod layer_id;
 mod opener;
 mod options;
 mod original;
+mod recipients;
 mod room;
 mod sealer;
 mod unlock;
 
-pub use annotations::{PUBLIC_OPTIONS, RECIPIENTS, RecipientNote, Recipients, Wraps};
+pub use annotations::{PUBLIC_OPTIONS, RECIPIENTS, RecipientNote, Recipients, Wraps, element_id};
 pub use chunked::{AeadLibrary, ProcessorFeatures};
 pub use cipher::Cipher;
 pub use claims::Claims;
@@ -40,6 +41,7 @@ pub use options::{CounterBlock, PrivateOptions, PublicOptions};
 pub use original::{
     MAX_ELEMENTS, ORIGINAL, ORIGINAL_CONFIG, Original, OriginalKey, OriginalKind, elements,
 };
+pub use recipients::{LayerRecipients, LayerSecrets};
 pub use room::Room;
 pub use sealer::{Binding, Embedding, Finished, Material, Plan, SealedLayer, Sealer, Tagging};
 pub use unlock::SecretSource;

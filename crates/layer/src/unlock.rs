@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use sealift_keywrap::{ElementReport, Keyring, LayerSecret, WrapContext, WrappedKey};
+use sealift_keywrap::{ElementReport, Keyring, LayerSecret, Outcome, WrapContext, WrappedKey};
 
 use crate::annotations::{Recipients, Wraps};
 use crate::error::{FormatError, KeyReport, OpenError, Place, SeenElement};
@@ -61,20 +61,59 @@ pub(crate) fn unlock<T>(
     context: &WrapContext<'_>,
     mut fits: impl FnMut(LayerSecret) -> Result<T, Trial>,
 ) -> Result<T, OpenError> {
+    let mut found = None;
+    search(source, wraps, recipients, layer, context, |secret| {
+        found = Some(fits(secret)?);
+        Ok(ControlFlow::Break(()))
+    })?;
+    found.ok_or(OpenError::Authentication)
+}
+
+/// Tries the secrets of all elements; returns the elements that gave some.
+///
+/// # Errors
+/// As if one were sought, if none is taken.
+pub(crate) fn unlock_all(
+    source: &(impl SecretSource + ?Sized),
+    wraps: &Wraps,
+    recipients: &Recipients,
+    layer: Option<&str>,
+    context: &WrapContext<'_>,
+    mut take: impl FnMut(LayerSecret) -> Result<(), Trial>,
+) -> Result<Vec<WrappedKey>, OpenError> {
+    let reports = search(source, wraps, recipients, layer, context, |secret| {
+        take(secret).map(ControlFlow::Continue)
+    })?;
+    let opened = wraps.as_slice().iter().zip(reports);
+    Ok(opened
+        .filter(|(_, report)| matches!(report.outcome, Outcome::Opened(_)))
+        .map(|(wrap, _)| wrap.clone())
+        .collect())
+}
+
+/// Offers secrets until `take` has had enough; fails if it took none.
+fn search(
+    source: &(impl SecretSource + ?Sized),
+    wraps: &Wraps,
+    recipients: &Recipients,
+    layer: Option<&str>,
+    context: &WrapContext<'_>,
+    mut take: impl FnMut(LayerSecret) -> Result<ControlFlow<()>, Trial>,
+) -> Result<Vec<ElementReport>, OpenError> {
     let context = WrapContext {
         subject: layer.or(context.subject),
         ..*context
     };
-    let mut found = None;
+    let mut taken = false;
     let mut foreign = false;
     let mut malformed = None;
     let reports = source.offer(
         wraps.as_slice(),
         &context,
-        &mut |secret| match fits(secret) {
-            Ok(fitting) => {
-                found = Some(fitting);
-                ControlFlow::Break(())
+        &mut |secret| match take(secret) {
+            Ok(flow) => {
+                taken = true;
+                flow
             }
             Err(Trial::Foreign) => {
                 foreign = true;
@@ -86,8 +125,8 @@ pub(crate) fn unlock<T>(
             }
         },
     );
-    if let Some(fitting) = found {
-        return Ok(fitting);
+    if taken {
+        return Ok(reports);
     }
     if foreign {
         return Err(OpenError::Authentication);

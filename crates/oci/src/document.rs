@@ -213,6 +213,19 @@ impl Manifest {
             subject: self.subject.clone(),
         }
     }
+
+    /// Renders this manifest with another subject; all else keeps its text.
+    #[must_use]
+    pub fn with_subject(&self, subject: Descriptor) -> Self {
+        let mut members = self.members.clone();
+        members.insert("subject".into(), subject.to_raw());
+        Self {
+            octets: raw(&members).get().as_bytes().into(),
+            members,
+            subject: Some(subject),
+            ..self.clone()
+        }
+    }
 }
 
 /// An image index or manifest list, with its exact octets.
@@ -303,6 +316,19 @@ impl Index {
             manifests,
             annotations,
             subject: self.subject.clone(),
+        }
+    }
+
+    /// Renders this index with another subject; all else keeps its text.
+    #[must_use]
+    pub fn with_subject(&self, subject: Descriptor) -> Self {
+        let mut members = self.members.clone();
+        members.insert("subject".into(), subject.to_raw());
+        Self {
+            octets: raw(&members).get().as_bytes().into(),
+            members,
+            subject: Some(subject),
+            ..self.clone()
         }
     }
 }

@@ -168,6 +168,36 @@ fn containerd_runs_what_skopeo_sealed() {
     node.assert_runs(Puller::Cri, &reference);
 }
 
+#[test]
+fn containerd_runs_what_was_sealed_before_the_node_became_a_recipient() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let node = Node::with_content_store(&lab);
+    let first = KeyPair::generate(&lab, "first", KeyType::P256);
+    for (cipher, puller) in [
+        (Cipher::Chunked, Puller::Ctr),
+        (Cipher::Chunked, Puller::Cri),
+        (Cipher::Ocicrypt, Puller::Ctr),
+        (Cipher::Ocicrypt, Puller::Cri),
+    ] {
+        let name = format!("{cipher:?}-{puller:?}/tiny:1").to_lowercase();
+        let pushed = node.registry.reference(&name);
+        let mut seal = vec!["encrypt".to_owned(), node.source.reference("tiny")];
+        seal.extend([pushed.clone(), "-r".to_owned(), first.recipient()]);
+        if cipher == Cipher::Ocicrypt {
+            seal.push("--cipher=ocicrypt".to_owned());
+        }
+        lab.sealift(&seal).succeeded();
+        // The layers carry the first recipient's wrapped keys alone; the node finds its own beside the manifest's.
+        let add = ["recipients", "add", &pushed, "-k", &first.identity(), "-r"];
+        lab.sealift(&[&add[..], &[&node.key.recipient()]].concat())
+            .succeeded();
+        let reference = format!("{}/{name}", node.registry.address());
+        node.assert_runs(puller, &reference);
+    }
+}
+
 /// Which cipher to seal with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Cipher {

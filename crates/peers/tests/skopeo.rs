@@ -43,6 +43,62 @@ fn each_of_several_recipients_of_skopeo_opens_the_image_alone() {
 }
 
 #[test]
+fn recipients_of_what_skopeo_sealed_change_and_skopeo_opens_it_for_the_new_ones() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let source = lab.tiny_image();
+    let [a, b, new] = [
+        ("a", KeyType::Rsa2048),
+        ("b", KeyType::P256),
+        ("new", KeyType::P384),
+    ]
+    .map(|(name, key_type)| KeyPair::generate(&lab, name, key_type));
+    let sealed = lab.layout("sealed");
+    lab.skopeo_seals(&source, &sealed, &[a.recipient(), b.recipient()]);
+    let reference = sealed.reference("tiny");
+    let change = |what: &str, arguments: &[&str]| {
+        lab.sealift(&[&["recipients", what, &reference][..], arguments].concat())
+    };
+    change("add", &["-k", &a.identity(), "-r", &new.recipient()]).succeeded();
+    let opened = lab.layout("by-skopeo");
+    lab.skopeo(&[
+        "copy",
+        "-q",
+        "--decryption-key",
+        &new.identity(),
+        &reference,
+        &opened.reference("tiny"),
+    ]);
+    opened.assert_same_content(&source);
+    lab.opens(&sealed, &lab.layout("by-b"), &["-k", &b.identity()]);
+
+    // Both stand in one JWE: neither goes without the other, and nobody loses a key by surprise.
+    for (what, arguments) in [
+        ("remove", &["-k", &a.identity()][..]),
+        ("rotate", &["-k", &a.identity(), "-r", &new.recipient()]),
+    ] {
+        let outcome = change(what, arguments).exited(2);
+        outcome.complained(&["is for 2 recipients at once", "recipients remove --id"]);
+    }
+    let listed = change("list", &["--json"]).succeeded().stdout;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let mut remove = vec!["--annotations-only".to_owned()];
+    for layer in listed["manifests"][0]["layers"].as_array().unwrap() {
+        let element = layer["recipients"][0]["element"].as_str().unwrap();
+        assert_eq!(layer["recipients"][1]["element"], element);
+        remove.extend(["--id".to_owned(), element.to_owned()]);
+    }
+    let remove: Vec<&str> = remove.iter().map(String::as_str).collect();
+    change("remove", &remove).succeeded();
+    for gone in [&a, &b] {
+        lab.sealift(&["verify", &reference, "-k", &gone.identity()])
+            .exited(3);
+    }
+    lab.opens(&sealed, &lab.layout("by-new"), &["-k", &new.identity()]);
+}
+
+#[test]
 fn sealift_opens_an_image_of_which_skopeo_sealed_one_layer() {
     let Some(lab) = Lab::needing(PEERS) else {
         return;

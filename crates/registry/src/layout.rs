@@ -109,6 +109,14 @@ impl Source for Layout {
         self.manifest(&descriptor)
     }
 
+    fn names(&self) -> Result<Vec<String>, Error> {
+        if self.name.is_some() {
+            return Ok(Vec::new());
+        }
+        let digest = self.root()?.digest;
+        Ok(self.index()?.names_of(&digest))
+    }
+
     fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Error> {
         let what = manifest_what(&descriptor.digest().to_string());
         if descriptor.size() > MAX_DOCUMENT_LEN as u64 {

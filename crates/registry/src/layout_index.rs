@@ -116,6 +116,16 @@ impl LayoutIndex {
         found.map(Entry::descriptor).transpose()
     }
 
+    /// Returns the names that lead to a manifest.
+    pub(crate) fn names_of(&self, digest: &sealift_oci::Digest) -> Vec<String> {
+        let digest = digest.to_string();
+        self.entries
+            .iter()
+            .filter(|entry| entry.digest.as_deref() == Some(&digest))
+            .filter_map(|entry| entry.name.clone())
+            .collect()
+    }
+
     /// Enters what belongs to an image: under a tag in the place of what had it, or without a name.
     pub(crate) fn attach(&mut self, attachment: &Attachment) {
         let mut entry = Entry {

@@ -65,6 +65,14 @@ pub trait Source: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the names that the image has where it is, if the reference gives none.
+    ///
+    /// # Errors
+    /// Any [`Error`]
+    fn names(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Lists the manifests whose `subject` has a digest; a source that cannot hold any lists none.
     ///
     /// # Errors

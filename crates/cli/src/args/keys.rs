@@ -110,3 +110,68 @@ pub(crate) struct HoldersIdentityArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) justification: String,
 }
+
+/// Key holders where layers are opened and wrapped in one go.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Key holders")]
+pub(crate) struct HoldersBothArgs {
+    /// File that lists the key holders, their keys, and how this machine identifies itself
+    #[arg(
+        long = "holders",
+        value_name = "FILE",
+        env = "SEALIFT_HOLDERS",
+        hide_env_values = true
+    )]
+    file: Option<PathBuf>,
+
+    /// Operator to speak as instead: its private key, with its certificate beside it as NAME.crt
+    #[arg(
+        long = "as",
+        value_name = "NAME.pem",
+        env = "SEALIFT_OPERATOR",
+        hide_env_values = true
+    )]
+    operator: Option<PathBuf>,
+
+    /// Why the layers are opened, for the record of every holder
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    justification: String,
+
+    /// Repository that layers for new `holders:` recipients are bound to, HOST/PATH [default: that of a destination in a registry]
+    #[arg(long, value_name = "REPO")]
+    label_repo: Option<String>,
+
+    /// Jurisdictions whose nodes may open the layers then, ISO 3166 codes, or `*` for all
+    #[arg(
+        long,
+        value_name = "CODE[,CODE]",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
+    residency: Vec<String>,
+
+    /// Policy set by which the holders must decide then
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    policy: String,
+}
+
+impl HoldersBothArgs {
+    /// Returns what is said about new recipients.
+    pub(crate) fn recipient(&self) -> HoldersRecipientArgs {
+        HoldersRecipientArgs {
+            file: self.file.clone(),
+            label_repo: self.label_repo.clone(),
+            residency: self.residency.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// Returns what is said about who opens.
+    pub(crate) fn identity(&self) -> HoldersIdentityArgs {
+        HoldersIdentityArgs {
+            file: self.file.clone(),
+            operator: self.operator.clone(),
+            justification: self.justification.clone(),
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod group_keys;
 mod holders;
 mod keys;
 mod nodes;
+mod recipients;
 mod repositories;
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use common::{
-    AeadArgs, Global, Login, ProgressMode, RegistryArgs, ReportArgs, SourceArgs, TransferArgs,
+    AeadArgs, CredentialPair, Global, Login, ProgressMode, RegistryArgs, ReportArgs, SourceArgs,
+    TransferArgs,
 };
 pub(crate) use files::{CatArgs, ImageFilesArgs, LsArgs};
 pub(crate) use group_keys::*;
@@ -22,6 +24,7 @@ pub(crate) use keys::{
     HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, RecipientArgs,
 };
 pub(crate) use nodes::*;
+pub(crate) use recipients::*;
 pub(crate) use repositories::{DeleteArgs, TagsArgs};
 
 /// Seals container images so that only who holds a key can read their layers.
@@ -73,6 +76,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "layerinfo")]
     Inspect(InspectArgs),
     Verify(VerifyArgs),
+    Recipients(RecipientsArgs),
     Cat(CatArgs),
     Ls(LsArgs),
     Tags(TagsArgs),

@@ -24,6 +24,7 @@ mod output;
 mod prompt;
 #[cfg(target_os = "linux")]
 mod quorum;
+mod recipients;
 mod registry;
 mod tool;
 mod transfer;
