@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sealift_image::{
-    Attestations, LazyPullAnnotations, OriginalManifest, Seal, Selection, SourceCheck,
+    Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, Selection, SourceCheck,
 };
 use sealift_layer::{Cipher, Embedding};
 use sealift_registry::ImageRef;
@@ -21,6 +21,13 @@ pub(crate) fn run(
     console: &Console,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    if args.seal_config && args.original == OriginalChoice::None {
+        return Err(Failure::new(
+            Code::Usage,
+            "--seal-config needs the original manifest to travel along",
+        )
+        .hint("leave out --original none"));
+    }
     let transfer = Transfer::prepare(&args.transfer)?;
     let check = if args.no_verify_source {
         SourceCheck::Trust
@@ -71,6 +78,12 @@ pub(crate) fn run(
         attestations: match args.attestations {
             AttestationChoice::Drop => Attestations::Drop,
             AttestationChoice::Keep => Attestations::Keep,
+        },
+        metadata: match args.seal_config {
+            true => Metadata::Sealed {
+                keep: args.keep_config.clone(),
+            },
+            false => Metadata::Clear,
         },
         lazy_pull: if args.keep_annotations {
             LazyPullAnnotations::Keep

@@ -107,6 +107,7 @@ impl From<ImageError> for Failure {
                 "the others go with it: `recipients remove --id ELEMENT`, after `recipients add` for those who stay",
             ),
             ImageError::Moved { .. } => Some("run the same command again"),
+            ImageError::ConfigNeedsLayer { .. } => Some("open all layers, or the others first"),
             ImageError::SeveralImages { .. } => Some("choose one with --platform"),
             ImageError::NoSuchFile { .. } => Some("`sealift ls -R` lists all files"),
             ImageError::NotAFile {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{KeyType, generate};
+use sealift_keywrap::xwing::XWingPrivateKey;
 use serde_json::json;
 
 use crate::args::{KeyKind, KeygenArgs};
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &KeygenArgs, console: &Console) -> Result<(), Failure> {
         KeyKind::P521 => pair(args, KeyType::P521),
         KeyKind::Rsa3072 => pair(args, KeyType::Rsa3072),
         KeyKind::Rsa4096 => pair(args, KeyType::Rsa4096),
+        KeyKind::Xwing => hybrid(args, console),
         KeyKind::Aes256 => secret(args),
     }?;
     let paths: Vec<String> = made
@@ -63,6 +65,29 @@ fn pair(args: &KeygenArgs, kind: KeyType) -> Result<Made, Failure> {
         NewFile::prepare(private, key.private_pem.as_bytes(), Readers::Owner)?,
         NewFile::prepare(public, key.public_pem.as_bytes(), Readers::Everybody)?,
     ])?;
+    Ok(Made { fingerprint, paths })
+}
+
+/// Makes an X-Wing pair; there is no standard form for encrypting one.
+fn hybrid(args: &KeygenArgs, console: &Console) -> Result<Made, Failure> {
+    if args.passphrase_file.is_some() {
+        return Err(Failure::new(
+            Code::Usage,
+            "--passphrase-file does not work with --type xwing",
+        )
+        .hint("keep the key file where only you can read it"));
+    }
+    let private = with_ending(&args.output, ".pem");
+    let public = with_ending(&args.output, ".pub.pem");
+    check_free(&private)?;
+    check_free(&public)?;
+    let key = XWingPrivateKey::generate().map_err(|error| Failure::of(Code::Other, &error))?;
+    let fingerprint = key.public().key_id().to_owned();
+    let paths = publish(vec![
+        NewFile::prepare(private, key.to_pem().as_bytes(), Readers::Owner)?,
+        NewFile::prepare(public, key.public().to_pem().as_bytes(), Readers::Everybody)?,
+    ])?;
+    console.note("X-Wing is a draft: a later release may not open what is sealed for this key, and no other tool does; seal for a second recipient, too");
     Ok(Made { fingerprint, paths })
 }
 

@@ -13,7 +13,7 @@ use sealift_keywrap::keys::{
 };
 use sealift_keywrap::{
     IdentitySpec, KeyError, KeyFile, KeySource, Keyring, KeyringError, Password, PasswordSource,
-    Recipient, RecipientSpec, SpecError,
+    Recipient, RecipientSpec, SpecError, xwing,
 };
 use zeroize::Zeroizing;
 
@@ -45,6 +45,12 @@ pub(crate) fn recipients(
         match RecipientSpec::parse(spec).map_err(|error| bad_spec(&error))? {
             RecipientSpec::Jwe(path) => {
                 let octets = read(&path, |_| ())?.0;
+                if let Some(keys) = xwing::parse_public(&octets) {
+                    for key in keys.map_err(|error| bad_key(&path, &error))? {
+                        add(Box::new(key), None);
+                    }
+                    continue;
+                }
                 let keys = parse_public(&octets).map_err(|error| bad_key(&path, &error))?;
                 for key in keys {
                     add(Box::new(key), None);
@@ -85,6 +91,13 @@ pub(crate) fn identities(
         match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
             IdentitySpec::File(file) => {
                 let (octets, permissions) = read_private(&file.path)?;
+                if let Some(keys) = xwing::parse_private(&octets) {
+                    permissions?;
+                    for key in keys.map_err(|error| bad_key(&file.path, &error))? {
+                        keyring.push(Box::new(key)).map_err(full)?;
+                    }
+                    continue;
+                }
                 let password = passwords.of(&file, console)?;
                 match parse_private(&octets, password.as_ref()) {
                     // What is public may well be open to everybody.

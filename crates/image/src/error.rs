@@ -237,6 +237,17 @@ pub enum ImageError {
         actual: Digest,
     },
 
+    /// The sealed configuration of an image could not be opened any more.
+    #[error(
+        "the sealed configuration of {manifest} opens with the key of layer {layer}, and other layers would stay sealed"
+    )]
+    ConfigNeedsLayer {
+        /// The image.
+        manifest: Digest,
+        /// The layer.
+        layer: Digest,
+    },
+
     /// The registry, layout or archive failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -286,6 +297,7 @@ impl ImageError {
             | Self::LastRecipient { .. }
             | Self::Embedded { .. }
             | Self::SharedElement { .. }
+            | Self::ConfigNeedsLayer { .. }
             | Self::SeveralImages { .. }
             | Self::PathTooLong { .. } => Kind::Usage,
             Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,

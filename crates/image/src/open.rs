@@ -4,15 +4,17 @@ use std::num::NonZeroUsize;
 
 use indexmap::IndexMap;
 use sealift_layer::{
-    AeadLibrary, ORIGINAL, OpenError, Original, OriginalKind, RECIPIENTS, elements,
+    AeadLibrary, ORIGINAL, ORIGINAL_CONFIG, OpenError, Original, OriginalKind, RECIPIENTS, elements,
 };
-use sealift_oci::{Descriptor, Digest, Document, Index, Manifest};
+use sealift_oci::{Algorithm, Config, Descriptor, Digest, Document, Hasher, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::copy::{copy_blob, entry_of, names_exactly, put_small, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
-use crate::opening::{Identities, LANES, Manner, OpenedLayer, SealedDigest, open_layer, prepare};
+use crate::opening::{
+    Identities, LANES, Manner, OpenedLayer, SealedDigest, claims_of, open_layer, prepare,
+};
 use crate::outcome::{Outcome, Plan};
 use crate::progress::{Action, Event, Progress};
 use crate::selection::Selection;
@@ -84,9 +86,6 @@ impl Open<'_> {
                 opened.insert(layer.digest().clone(), done);
             }
         }
-        for (image, _) in &chosen {
-            put_small(self.sink, image.manifest.config(), &image.config)?;
-        }
         let layers_changed = chosen
             .iter()
             .flat_map(|(_, actions)| actions)
@@ -130,10 +129,9 @@ impl Open<'_> {
                 }
                 _ => Action::Copy,
             };
-            chosen.push((
-                image,
-                layers.iter().zip(selected).map(action).collect::<Vec<_>>(),
-            ));
+            let actions: Vec<Action> = layers.iter().zip(selected).map(action).collect();
+            refuse_to_strand_config(image, &actions)?;
+            chosen.push((image, actions));
         }
         if chosen
             .iter()
@@ -266,39 +264,93 @@ impl<'a> Writer<'a> {
         let sealed = layers
             .iter()
             .any(|(layer, opened)| opened.is_none() && layer.media_type().is_sealed());
+        let config = image.manifest.config();
         if keys.is_empty() {
+            put_small(self.open.sink, config, &image.config)?;
             return Ok(Written {
                 raw: image.raw.clone(),
                 keys,
                 sealed,
             });
         }
-        let rebuilt = rebuild(&image.manifest, &layers, sealed);
-        let raw = match image.manifest.annotations().get(ORIGINAL) {
-            Some(annotation) if !sealed => {
-                self.original(annotation, &keys, &rebuilt, &image.raw.digest)?
-            }
+        let original = match image.manifest.annotations().get(ORIGINAL) {
+            Some(annotation) if !sealed => self.original(annotation, &keys, &image.raw.digest)?,
             _ => None,
         };
+        let mut rebuilt = rebuild(&image.manifest, &layers, sealed);
+        match self.config(image, &keys, original.as_ref(), sealed)? {
+            Some((descriptor, octets)) => {
+                put_small(self.open.sink, &descriptor, &octets)?;
+                rebuilt = rebuilt.with_config(descriptor);
+            }
+            None => put_small(self.open.sink, config, &image.config)?,
+        }
+        let raw = original
+            .map(|original| original.restore(&rebuilt, &image.raw.digest))
+            .transpose()?;
         let raw = raw.unwrap_or_else(|| rendered(rebuilt.octets(), rebuilt.media_type()));
         Ok(Written { raw, keys, sealed })
     }
 
-    /// Restores the original manifest, where the image carries one that can be.
+    /// Opens the original manifest, where the image carries one that can be.
     fn original(
         &self,
         annotation: &str,
         keys: &[&OpenedLayer],
-        rebuilt: &Manifest,
         sealed: &Digest,
-    ) -> Result<Option<RawManifest>, ImageError> {
+    ) -> Result<Option<OriginalManifest>, ImageError> {
         let Some(original) = unseal(OriginalKind::Manifest, annotation, keys, sealed)? else {
             self.notice(&format!(
                 "the original of manifest {sealed} belongs to none of the opened layers; the manifest is rebuilt with another digest"
             ));
             return Ok(None);
         };
-        restore_manifest(original, rebuilt, sealed).map(Some)
+        OriginalManifest::parse(original, sealed).map(Some)
+    }
+
+    /// Opens the whole configuration, where the image shows only the least of it and everything was opened.
+    fn config(
+        &self,
+        image: &Image,
+        keys: &[&OpenedLayer],
+        original: Option<&OriginalManifest>,
+        sealed: bool,
+    ) -> Result<Option<(Descriptor, Vec<u8>)>, ImageError> {
+        let annotation = image.manifest.annotations().get(ORIGINAL_CONFIG);
+        let Some(annotation) = annotation.filter(|_| !sealed) else {
+            return Ok(None);
+        };
+        let digest = &image.raw.digest;
+        let Some(whole) = unseal(OriginalKind::Config, annotation, keys, digest)? else {
+            self.notice(&format!(
+                "the whole configuration of {digest} belongs to none of the opened layers; the least of it stays in its place"
+            ));
+            return Ok(None);
+        };
+        let diff_ids = |octets: &[u8]| {
+            let parsed = Config::parse(octets).map_err(|source| ImageError::Document {
+                digest: digest.clone(),
+                source,
+            });
+            parsed.map(|config| config.diff_ids)
+        };
+        if diff_ids(&whole.octets)? != diff_ids(&image.config)? {
+            return Err(ImageError::Open {
+                digest: digest.clone(),
+                source: OpenError::Authentication,
+            });
+        }
+        let algorithm = original.map_or(Algorithm::Sha256, |original| {
+            original.parsed.config().digest().algorithm()
+        });
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(&whole.octets);
+        let descriptor = image.manifest.config().clone().with_content(
+            whole.media_type,
+            hasher.finish(),
+            whole.octets.len() as u64,
+        );
+        Ok(Some((descriptor, whole.octets)))
     }
 
     fn index(&self, branch: &'a Branch) -> Result<Written<'a>, ImageError> {
@@ -355,6 +407,34 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Fails if the key of a sealed configuration would go while layers stay sealed: it would be lost, or readable too early.
+fn refuse_to_strand_config(image: &Image, actions: &[Action]) -> Result<(), ImageError> {
+    let Some(annotation) = image.manifest.annotations().get(ORIGINAL_CONFIG) else {
+        return Ok(());
+    };
+    if !actions.contains(&Action::KeepSealed) {
+        return Ok(());
+    }
+    let refused = |source| ImageError::Open {
+        digest: image.raw.digest.clone(),
+        source,
+    };
+    let keys = elements(annotation).map_err(refused)?;
+    for (layer, action) in image.manifest.layers().iter().zip(actions) {
+        let id = claims_of(layer)
+            .ok()
+            .and_then(|claims| claims.layer_id(layer.digest()));
+        let id = id.map(|id| id.to_string());
+        if *action == Action::Open && keys.iter().any(|(key, _)| Some(*key) == id.as_deref()) {
+            return Err(ImageError::ConfigNeedsLayer {
+                manifest: image.raw.digest.clone(),
+                layer: layer.digest().clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Makes a manifest without seals: suffix and annotations removed, everything else untouched.
 fn rebuild(
     manifest: &Manifest,
@@ -374,7 +454,9 @@ fn rebuild(
         }
     });
     // While something is sealed, a later run may still restore the manifest.
-    let annotations = without(manifest.annotations(), |key| key == ORIGINAL && !sealed);
+    let annotations = without(manifest.annotations(), |key| {
+        (key == ORIGINAL || key == ORIGINAL_CONFIG) && !sealed
+    });
     manifest.rewritten(layers.collect(), annotations)
 }
 
@@ -397,47 +479,53 @@ fn unseal(
     Ok(None)
 }
 
-/// Accepts an original manifest only if it names exactly what was opened.
-fn restore_manifest(
+/// A manifest as it was before sealing.
+struct OriginalManifest {
     original: Original,
-    rebuilt: &Manifest,
-    sealed: &Digest,
-) -> Result<RawManifest, ImageError> {
-    let parsed =
-        Document::parse(&original.octets, Some(&original.media_type)).map_err(|source| {
-            ImageError::Document {
+    parsed: Box<Manifest>,
+}
+
+impl OriginalManifest {
+    fn parse(original: Original, sealed: &Digest) -> Result<Self, ImageError> {
+        match Document::parse(&original.octets, Some(&original.media_type)) {
+            Ok(Document::Manifest(parsed)) => Ok(Self { original, parsed }),
+            Ok(Document::Index(_)) => Err(ImageError::Open {
+                digest: sealed.clone(),
+                source: OpenError::Authentication,
+            }),
+            Err(source) => Err(ImageError::Document {
                 digest: sealed.clone(),
                 source,
-            }
-        })?;
-    let Document::Manifest(parsed) = parsed else {
-        return Err(ImageError::Open {
-            digest: sealed.clone(),
-            source: OpenError::Authentication,
-        });
-    };
-    let names = |manifest: &Manifest| -> Vec<Digest> {
-        let blobs = manifest.layers().iter().chain([manifest.config()]);
-        blobs.map(|blob| blob.digest().clone()).collect()
-    };
-    let (promised, found) = (names(&parsed), names(rebuilt));
-    if promised.len() != found.len() {
-        return Err(ImageError::Open {
-            digest: sealed.clone(),
-            source: OpenError::Authentication,
-        });
-    }
-    for (promised, found) in promised.iter().zip(&found) {
-        if promised != found {
-            return Err(ImageError::Mismatch {
-                what: "plain digest",
-                digest: sealed.clone(),
-                expected: promised.to_string().into(),
-                actual: found.to_string().into(),
-            });
+            }),
         }
     }
-    Ok(rendered(&original.octets, &original.media_type))
+
+    /// Accepts it only if it names exactly what was opened.
+    fn restore(self, rebuilt: &Manifest, sealed: &Digest) -> Result<RawManifest, ImageError> {
+        let Self { original, parsed } = self;
+        let names = |manifest: &Manifest| -> Vec<Digest> {
+            let blobs = manifest.layers().iter().chain([manifest.config()]);
+            blobs.map(|blob| blob.digest().clone()).collect()
+        };
+        let (promised, found) = (names(&parsed), names(rebuilt));
+        if promised.len() != found.len() {
+            return Err(ImageError::Open {
+                digest: sealed.clone(),
+                source: OpenError::Authentication,
+            });
+        }
+        for (promised, found) in promised.iter().zip(&found) {
+            if promised != found {
+                return Err(ImageError::Mismatch {
+                    what: "plain digest",
+                    digest: sealed.clone(),
+                    expected: promised.to_string().into(),
+                    actual: found.to_string().into(),
+                });
+            }
+        }
+        Ok(rendered(&original.octets, &original.media_type))
+    }
 }
 
 fn parse_index(original: &Original, sealed: &Digest) -> Result<Index, ImageError> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use sealift_keywrap::Recipient;
 use sealift_layer::{
-    AeadLibrary, Binding, Cipher, Embedding, ORIGINAL, OriginalKind, Plan as SealPlan,
+    AeadLibrary, Binding, Cipher, Embedding, ORIGINAL, ORIGINAL_CONFIG, OriginalKind,
+    Plan as SealPlan,
 };
 use sealift_oci::{
-    Descriptor, Digest, MAX_DOCUMENT_LEN, Manifest, MediaType, MediaTypeError, Platform,
+    Config, Descriptor, Digest, MAX_DOCUMENT_LEN, Manifest, MediaType, MediaTypeError, Platform,
 };
 use sealift_registry::{RawManifest, Sink, Source};
 
@@ -40,6 +41,8 @@ pub struct Seal<'a> {
     pub original: OriginalManifest,
     /// What becomes of statements about the images, which stay in clear.
     pub attestations: Attestations,
+    /// What of the configuration, and of other metadata, stays readable.
+    pub metadata: Metadata,
     /// Whether annotations for lazy pulling stay, although they tell the files of a layer.
     pub lazy_pull: LazyPullAnnotations,
     /// Whether the digests of source blobs are checked while they are sealed.
@@ -64,6 +67,20 @@ pub enum OriginalManifest {
     Keep,
     /// Not at all; opening rebuilds them.
     Omit,
+}
+
+/// What stays readable of an image besides its layers.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Metadata {
+    /// All of it.
+    #[default]
+    Clear,
+    /// Platform and diff IDs, by which runtimes unpack it. The whole configuration is sealed in an annotation of the manifest;
+    /// annotations of manifests, of index entries and of sealed layers are those of the sealed originals alone.
+    Sealed {
+        /// Members of the configuration's `config` that stay, such as `Cmd`.
+        keep: Vec<String>,
+    },
 }
 
 /// What becomes of attestation manifests in an index.
@@ -114,6 +131,7 @@ impl Seal<'_> {
         let tree = Tree::load(self.source, &self.selection.platforms)?;
         let images = self.choose(&tree)?;
         self.refuse_long_manifests(&images)?;
+        self.warn_of_readable_secrets(&images);
 
         let jobs = self.jobs_of(&images)?;
         let sealed = in_parallel(
@@ -130,9 +148,6 @@ impl Seal<'_> {
             if let Some(blob) = done {
                 blobs.insert(job.key(), blob);
             }
-        }
-        for (image, _) in &images {
-            put_small(self.sink, image.manifest.config(), &image.config)?;
         }
         let layers_changed = images
             .iter()
@@ -267,7 +282,11 @@ impl Seal<'_> {
                 OriginalManifest::Keep => image.raw.bytes.len() * 4 / 3,
                 OriginalManifest::Omit => 0,
             };
-            let len = image.raw.bytes.len() + original + count * per_layer;
+            let config = match self.metadata {
+                Metadata::Clear => 0,
+                Metadata::Sealed { .. } => image.config.len() * 4 / 3,
+            };
+            let len = image.raw.bytes.len() + original + config + count * per_layer;
             if len > MAX_DOCUMENT_LEN {
                 return Err(ImageError::TooLong {
                     kind: "manifest",
@@ -277,6 +296,31 @@ impl Seal<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tells of environment variables that look as if they held secrets, and stay readable.
+    fn warn_of_readable_secrets(&self, images: &[(&Image, Vec<Action>)]) {
+        if self.metadata != Metadata::Clear {
+            return;
+        }
+        let mut names: Vec<String> = images
+            .iter()
+            .filter(|(image, _)| !image.attestation)
+            .flat_map(|(image, _)| Config::variables(&image.config))
+            .filter(|name| looks_secret(name))
+            .collect();
+        names.sort();
+        names.dedup();
+        if let Some(first) = names.first() {
+            let more = match names.len() - 1 {
+                0 => String::new(),
+                count => format!(" and {count} more"),
+            };
+            self.notice(&format!(
+                "the configuration stays readable, with environment variable `{}`{more}, which may be secret (seal it with --seal-config)",
+                sealift_oci::json::excerpt(first)
+            ));
+        }
     }
 
     /// Lists the blobs to read: each once, however often the images name it.
@@ -458,6 +502,7 @@ impl<'a> Writer<'a> {
             layers.push(self.sealed_layer(layer, blob));
         }
         let Some(key) = key else {
+            put_small(self.seal.sink, image.manifest.config(), &image.config)?;
             return Ok(Some(Written {
                 raw: image.raw.clone(),
                 keys: Vec::new(),
@@ -465,7 +510,17 @@ impl<'a> Writer<'a> {
             }));
         };
         let mut annotations = image.manifest.annotations().clone();
-        if !has_seals(&image.manifest) {
+        let mut rewritten = image.manifest.clone();
+        if has_seals(&image.manifest) {
+            put_small(self.seal.sink, image.manifest.config(), &image.config)?;
+            if self.seal.metadata != Metadata::Clear {
+                self.seal.notice(&format!(
+                    "the configuration of {} stays as it is because some layers were sealed before",
+                    image.raw.digest
+                ));
+            }
+        } else {
+            rewritten = self.config(image, key, &mut annotations)?;
             // One that is there belongs to seals that are gone.
             annotations.shift_remove(ORIGINAL);
             if self.seal.original == OriginalManifest::Keep {
@@ -473,7 +528,7 @@ impl<'a> Writer<'a> {
                 annotations.insert(ORIGINAL.to_owned(), value);
             }
         }
-        let manifest = image.manifest.rewritten(layers, annotations);
+        let manifest = rewritten.rewritten(layers, annotations);
         let raw = checked(
             "manifest",
             rendered(manifest.octets(), manifest.media_type()),
@@ -485,10 +540,51 @@ impl<'a> Writer<'a> {
         }))
     }
 
+    /// Writes the configuration, whole or the least of it, and puts the sealed one into `annotations` then.
+    fn config(
+        &self,
+        image: &Image,
+        key: &SealedBlob,
+        annotations: &mut IndexMap<String, String>,
+    ) -> Result<Manifest, ImageError> {
+        let descriptor = image.manifest.config();
+        annotations.shift_remove(ORIGINAL_CONFIG);
+        let Metadata::Sealed { keep } = &self.seal.metadata else {
+            put_small(self.seal.sink, descriptor, &image.config)?;
+            return Ok(image.manifest.clone());
+        };
+        let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
+        let minimal =
+            Config::minimal(&image.config, &keep).map_err(|source| ImageError::Document {
+                digest: descriptor.digest().clone(),
+                source,
+            })?;
+        let whole = RawManifest {
+            bytes: image.config.clone().into(),
+            media_type: descriptor.media_type().clone(),
+            digest: descriptor.digest().clone(),
+        };
+        annotations.clear();
+        annotations.insert(
+            ORIGINAL_CONFIG.to_owned(),
+            key.seal_original(OriginalKind::Config, &whole)?,
+        );
+        let visible = Descriptor::new(
+            descriptor.media_type().clone(),
+            Digest::sha256(&minimal),
+            minimal.len() as u64,
+        );
+        put_small(self.seal.sink, &visible, &minimal)?;
+        Ok(image.manifest.with_config(visible))
+    }
+
     fn sealed_layer(&self, layer: &Descriptor, blob: &SealedBlob) -> Descriptor {
         let keep_all = self.seal.lazy_pull == LazyPullAnnotations::Keep;
         let mut annotations = without(layer.annotations(), |key| !keep_all && is_lazy_pull(key));
-        if annotations.len() < layer.annotations().len() {
+        let is_hidden = self.seal.metadata != Metadata::Clear;
+        if is_hidden {
+            annotations.clear();
+        } else if annotations.len() < layer.annotations().len() {
             self.seal.notice(&format!(
                 "annotations for lazy pulling of layer {} are left out because they tell its files (keep them with --keep-annotations)",
                 layer.digest()
@@ -502,6 +598,16 @@ impl<'a> Writer<'a> {
             .without_urls()
     }
 
+    /// Returns whether a manifest's entry in an index tells only what runtimes choose it by.
+    fn hides(&self, node: &Node) -> bool {
+        let is_whole = |image: &Image| !image.attestation && !has_seals(&image.manifest);
+        let is_hidden = match node {
+            Node::Image(image) => is_whole(image),
+            Node::Index(branch) => branch.images().into_iter().all(is_whole),
+        };
+        is_hidden && self.seal.metadata != Metadata::Clear
+    }
+
     fn index(&mut self, branch: &'a Branch) -> Result<Option<Written<'a>>, ImageError> {
         let mut entries = Vec::new();
         let mut keys = Vec::new();
@@ -509,7 +615,11 @@ impl<'a> Writer<'a> {
         for (descriptor, child) in &branch.children {
             match self.put(child)? {
                 Some(written) => {
-                    entries.push(entry_of(descriptor, &written.raw));
+                    let mut entry = entry_of(descriptor, &written.raw);
+                    if self.hides(child) {
+                        entry = entry.with_annotations(IndexMap::new());
+                    }
+                    entries.push(entry);
                     whole &= written.whole;
                     keys.extend(written.keys);
                 }
@@ -526,6 +636,9 @@ impl<'a> Writer<'a> {
             .any(|image| has_seals(&image.manifest));
         if untouched {
             annotations.shift_remove(ORIGINAL);
+            if self.seal.metadata != Metadata::Clear {
+                annotations.clear();
+            }
         }
         if self.seal.original == OriginalManifest::Keep && whole && untouched {
             let values: Vec<_> = keys
@@ -548,6 +661,24 @@ fn has_seals(manifest: &Manifest) -> bool {
         .layers()
         .iter()
         .any(|layer| layer.media_type().is_sealed())
+}
+
+/// Returns whether the name of an environment variable promises a secret.
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let parts = [
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "SECRET",
+        "TOKEN",
+        "CREDENTIAL",
+        "API_KEY",
+        "APIKEY",
+        "PRIVATE_KEY",
+        "ACCESS_KEY",
+    ];
+    parts.iter().any(|part| name.contains(part))
 }
 
 /// Returns the type a layer will have once it is opened again.

@@ -17,8 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Identity, LayerSecret, MAX_ELEMENT_LEN, Recipient, RecipientInfo, Scheme, UnwrapError,
-    WrapContext, WrapError, WrappedKey,
-    strict_json::{Object, Value},
+    WrapContext, WrapError, WrappedKey, sealift_element::Members,
 };
 
 /// A key that a customer keeps. Wiped on drop, silent under `Debug`.
@@ -259,62 +258,22 @@ struct Element {
 
 impl Element {
     fn parse(element: &[u8]) -> Result<Self, UnwrapError> {
-        if element.len() > MAX_ELEMENT_LEN {
-            return Err(UnwrapError::malformed("element too long"));
-        }
-        if element.first() == Some(&THRESHOLD) {
-            return Err(UnwrapError::unsupported("threshold"));
-        }
-        let value = Value::parse(element, MAX_DEPTH)
-            .map_err(|error| UnwrapError::malformed(error.reason()))?;
-        let object = value
-            .as_object()
-            .ok_or(UnwrapError::malformed("not a JSON object"))?;
-        let kind = text(object, "type")?;
-        match object.get("v") {
-            Some(Value::Unsigned(1)) => {}
-            Some(Value::Unsigned(version)) => {
-                return Err(UnwrapError::unsupported(&format!("{kind} v{version}")));
-            }
-            _ => return Err(UnwrapError::malformed("no version")),
-        }
-        if kind != "aes256" {
-            return Err(UnwrapError::unsupported(kind));
-        }
-        let key_id = text(object, "kid")?;
-        if key_id.len() != 64
-            || !key_id
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
-            return Err(UnwrapError::malformed("`kid` is not a hex SHA-256"));
-        }
-        let salt = base64(object, "salt")?
+        let members = Members::parse(element, "aes256")?;
+        let key_id = members.key_id()?.to_owned();
+        let salt = members
+            .base64("salt")?
             .try_into()
             .map_err(|_| UnwrapError::malformed("`salt` of the wrong length"))?;
-        let ciphertext = base64(object, "ct")?;
+        let ciphertext = members.base64("ct")?;
         if ciphertext.len() < aead::MAX_TAG_LEN {
             return Err(UnwrapError::malformed("`ct` shorter than its tag"));
         }
         Ok(Self {
-            key_id: key_id.to_owned(),
+            key_id,
             salt,
             ciphertext,
         })
     }
-}
-
-fn text<'a>(object: &'a Object, name: &str) -> Result<&'a str, UnwrapError> {
-    object
-        .get(name)
-        .and_then(Value::as_str)
-        .ok_or(UnwrapError::malformed("missing or mistyped member"))
-}
-
-fn base64(object: &Object, name: &str) -> Result<Vec<u8>, UnwrapError> {
-    STANDARD
-        .decode(text(object, name)?)
-        .map_err(|_| UnwrapError::malformed("not canonical base64"))
 }
 
 fn zero_nonce() -> Nonce {
@@ -324,11 +283,6 @@ fn zero_nonce() -> Nonce {
 
 const INFO: &str = "sealift/v1/aes256";
 const SALT_LEN: usize = 32;
-const MAX_DEPTH: usize = 8;
-
-/// First octet of a threshold wrap in compact form, which shares the annotation.
-const THRESHOLD: u8 = b'S';
-
 #[cfg(test)]
 mod tests {
     use super::*;

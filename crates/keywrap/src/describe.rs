@@ -1,5 +1,5 @@
 use crate::{
-    Scheme, WrappedKey, customer_key, jwe, pkcs7, pkcs7::IssuerAndSerial, threshold_label,
+    Scheme, WrappedKey, customer_key, jwe, pkcs7, pkcs7::IssuerAndSerial, threshold_label, xwing,
 };
 
 /// What an element says about one of its recipients, without any key.
@@ -34,7 +34,9 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
         Scheme::Jwe => jwe::describe(&wrapped.element),
         Scheme::Pkcs7 => pkcs7::describe(&wrapped.element),
         sealift if *sealift == Scheme::sealift() => {
-            match threshold_label::describe(&wrapped.element) {
+            let named = threshold_label::describe(&wrapped.element)
+                .or_else(|| xwing::describe(&wrapped.element));
+            match named {
                 Some(info) => vec![info],
                 None => customer_key::describe(&wrapped.element),
             }

@@ -14,10 +14,12 @@ pub mod keys;
 mod password_source;
 pub mod pkcs7;
 mod scheme;
+mod sealift_element;
 mod secret;
 mod spec;
 mod strict_json;
 mod threshold_label;
+pub mod xwing;
 
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
 pub use describe::{RecipientInfo, describe};

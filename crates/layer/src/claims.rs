@@ -1,9 +1,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sealift_oci::MediaType;
+use sealift_oci::{Digest, MediaType};
 
 use crate::annotations::{PUBLIC_OPTIONS, RECIPIENTS, Recipients, Wraps};
 use crate::error::{FormatError, OpenError, Place};
+use crate::layer_id::LayerId;
 use crate::options::PublicOptions;
 
 /// What a descriptor claims about a sealed layer: its media type and its annotations.
@@ -52,6 +53,16 @@ impl Claims {
                 .unwrap_or_default(),
             public,
             wraps: Wraps::from_annotations(annotations).map_err(malformed)?,
+        })
+    }
+}
+
+impl Claims {
+    /// Returns what names the layer; nothing without public options. `digest` is that of the sealed blob.
+    pub fn layer_id(&self, digest: &Digest) -> Option<LayerId> {
+        Some(match self.public.as_ref()? {
+            PublicOptions::Chunked { commitment } => LayerId::Commitment(*commitment),
+            PublicOptions::CtrHmac { .. } => LayerId::Ciphertext(digest.clone()),
         })
     }
 }

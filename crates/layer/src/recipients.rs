@@ -10,7 +10,7 @@ use crate::cipher::Cipher;
 use crate::claims::Claims;
 use crate::error::{OpenError, SealError};
 use crate::layer_id::LayerId;
-use crate::options::{PrivateOptions, PublicOptions};
+use crate::options::PrivateOptions;
 use crate::sealer::Binding;
 use crate::unlock::{SecretSource, Trial, unlock_all};
 
@@ -37,14 +37,13 @@ impl LayerRecipients {
     /// # Errors
     /// [`OpenError::MissingOptions`] without public options: nobody knows then what the layer is named by.
     pub fn new(claims: &Claims, digest: &Digest) -> Result<Self, OpenError> {
-        let public = claims.public.as_ref().ok_or(OpenError::MissingOptions)?;
+        let (Some(public), Some(id)) = (&claims.public, claims.layer_id(digest)) else {
+            return Err(OpenError::MissingOptions);
+        };
         Ok(Self {
             wraps: claims.wraps.clone(),
             notes: claims.recipients.clone(),
-            id: match public {
-                PublicOptions::Chunked { commitment } => LayerId::Commitment(*commitment),
-                PublicOptions::CtrHmac { .. } => LayerId::Ciphertext(digest.clone()),
-            },
+            id,
             cipher: public.cipher(),
         })
     }

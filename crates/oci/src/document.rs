@@ -226,6 +226,19 @@ impl Manifest {
             ..self.clone()
         }
     }
+
+    /// Renders this manifest with another configuration; all else keeps its text.
+    #[must_use]
+    pub fn with_config(&self, config: Descriptor) -> Self {
+        let mut members = self.members.clone();
+        members.insert("config".into(), config.to_raw());
+        Self {
+            octets: raw(&members).get().as_bytes().into(),
+            members,
+            config,
+            ..self.clone()
+        }
+    }
 }
 
 /// An image index or manifest list, with its exact octets.

@@ -9,7 +9,7 @@ use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{
     Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private,
 };
-use sealift_keywrap::{Identity, KeyError, Keyring, Password};
+use sealift_keywrap::{Identity, KeyError, Keyring, Password, xwing};
 use zeroize::Zeroizing;
 
 use crate::payload::Payload;
@@ -129,6 +129,13 @@ impl Keys {
     }
 
     fn add_file(&mut self, place: &str, file: &[u8], password: impl FnOnce() -> Option<Password>) {
+        if let Some(keys) = xwing::parse_private(file) {
+            match keys {
+                Ok(keys) => self.push(place, keys.into_iter().map(|key| Box::new(key) as _)),
+                Err(error) => self.notes.push(format!("{place}: {error}")),
+            }
+            return;
+        }
         let parsed = match parse_private(file, None) {
             Err(KeyError::PasswordMissing) => match password() {
                 Some(password) => parse_private(file, Some(&password)),
@@ -152,6 +159,10 @@ impl Keys {
             },
             (Err(error), Err(_)) => return self.notes.push(format!("{place}: {error}")),
         };
+        self.push(place, identities.into_iter());
+    }
+
+    fn push(&mut self, place: &str, identities: impl Iterator<Item = Box<dyn Identity>>) {
         for identity in identities {
             if let Err(error) = self.ring.push(identity) {
                 self.full = true;

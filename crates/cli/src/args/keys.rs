@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
-    /// JWKS), pkcs7:FILE with an RSA certificate, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a
+    /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a
     /// key of the key holders
     #[arg(
         short = 'r',

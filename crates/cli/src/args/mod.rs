@@ -136,6 +136,21 @@ pub(crate) struct EncryptArgs {
     #[arg(long, value_enum, value_name = "CHOICE", default_value = "keep")]
     pub(crate) original: OriginalChoice,
 
+    /// Seal the configuration (environment, command, labels, history) and annotations, too: what stays readable is the platform
+    /// and the diff IDs. Runtimes unpack the image, and run it where they are told a command; `decrypt` restores all
+    #[arg(long)]
+    pub(crate) seal_config: bool,
+
+    /// With --seal-config, members of the configuration that stay readable, such as Entrypoint,Cmd,User,WorkingDir
+    #[arg(
+        long,
+        value_name = "NAME[,NAME]",
+        value_delimiter = ',',
+        requires = "seal_config",
+        value_parser = CONFIG_MEMBERS
+    )]
+    pub(crate) keep_config: Vec<String>,
+
     /// Keep annotations that describe the plain layers (table of contents of lazily pulled images)
     #[arg(long)]
     pub(crate) keep_annotations: bool,
@@ -155,6 +170,24 @@ pub(crate) struct EncryptArgs {
     pub(crate) transfer: TransferArgs,
 }
 
+/// Members of a configuration's `config` (image-spec, `config.md`, and what Docker adds).
+const CONFIG_MEMBERS: [&str; 14] = [
+    "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
+    "Volumes",
+    "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "ArgsEscaped",
+    "Healthcheck",
+    "Shell",
+    "OnBuild",
+    "Hostname",
+];
+
 const ENCRYPT_EXAMPLES: &str = "\
 Examples:
   Seal an image for one key, from a directory into a registry
@@ -165,6 +198,9 @@ Examples:
 
   Seal only the topmost layer, readable for skopeo and podman
     sealift encrypt app:1 registry.example/app:1 -r mykey.pub.pem --layer -1 --cipher ocicrypt
+
+  Seal the configuration as well, but for what a pod without a command runs by
+    sealift encrypt app:1 registry.example/app:1 -r mykey.pub.pem --seal-config --keep-config Entrypoint,Cmd
 
   Seal for key holders: no single machine can open it
     sealift encrypt app:1 registry.example/app:1 -r holders:default --holders holders.toml
@@ -459,6 +495,8 @@ pub(crate) enum KeyKind {
     Rsa3072,
     /// RSA, 4096 bits
     Rsa4096,
+    /// X25519 with ML-KEM-768, against quantum computers to come; a draft, not yet a standard
+    Xwing,
     /// A secret AES-256 key, for sealing and opening
     Aes256,
 }

@@ -26,5 +26,7 @@ mod prompt;
 mod quorum;
 mod recipients;
 mod registry;
+mod seal_config;
 mod tool;
 mod transfer;
+mod xwing;

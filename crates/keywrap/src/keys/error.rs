@@ -91,11 +91,11 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    pub(super) const fn malformed(reason: &'static str) -> Self {
+    pub(crate) const fn malformed(reason: &'static str) -> Self {
         Self::Malformed { reason }
     }
 
-    pub(super) fn unsupported_type(name: &str) -> Self {
+    pub(crate) fn unsupported_type(name: &str) -> Self {
         Self::UnsupportedType {
             name: crate::error::printable(name),
         }

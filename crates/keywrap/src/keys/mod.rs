@@ -13,7 +13,7 @@ mod generate;
 mod jwk;
 mod legacy_pem;
 mod password;
-mod pem;
+pub(crate) mod pem;
 mod private;
 mod public;
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{KeyError, MAX_KEYS};
 
 /// One `BEGIN` … `END` block. Its octets are wiped on drop.
-pub(super) struct Block {
+pub(crate) struct Block {
     label: String,
     headers: Vec<(String, String)>,
     octets: Zeroizing<Vec<u8>>,
@@ -19,11 +19,11 @@ pub(super) struct DekInfo {
 }
 
 impl Block {
-    pub(super) fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    pub(super) fn octets(&self) -> &[u8] {
+    pub(crate) fn octets(&self) -> &[u8] {
         &self.octets
     }
 
@@ -54,13 +54,13 @@ impl Block {
 }
 
 /// Returns whether a file holds the start of a block.
-pub(super) fn looks_like(file: &[u8]) -> bool {
+pub(crate) fn looks_like(file: &[u8]) -> bool {
     file.windows(BEGIN.len())
         .any(|window| window == BEGIN.as_bytes())
 }
 
 /// Reads all blocks; text between them is passed over, as RFC 7468 section 2 allows.
-pub(super) fn blocks(file: &[u8]) -> Result<Vec<Block>, KeyError> {
+pub(crate) fn blocks(file: &[u8]) -> Result<Vec<Block>, KeyError> {
     let text = str::from_utf8(file).map_err(|_| KeyError::malformed("PEM is not text"))?;
     let mut lines = text.lines().map(str::trim_end);
     let mut blocks = Vec::new();
@@ -75,6 +75,28 @@ pub(super) fn blocks(file: &[u8]) -> Result<Vec<Block>, KeyError> {
         blocks.push(block(label, &mut lines)?);
     }
     Ok(blocks)
+}
+
+/// Writes one block, with lines of 64 characters.
+pub(crate) fn render(label: &str, octets: &[u8]) -> Zeroizing<String> {
+    let mut base64 = Zeroizing::new(String::with_capacity(octets.len().div_ceil(3) * 4));
+    STANDARD.encode_string(octets, &mut base64);
+    let len = 2 * (BEGIN.len() + label.len() + 8) + base64.len() + base64.len() / LINE_LEN + 2;
+    let mut text = Zeroizing::new(String::with_capacity(len));
+    for part in [BEGIN, label, "-----\n"] {
+        text.push_str(part);
+    }
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(LINE_LEN));
+        text.push_str(line);
+        text.push('\n');
+        rest = more;
+    }
+    for part in [END, label, "-----\n"] {
+        text.push_str(part);
+    }
+    text
 }
 
 fn block<'a>(label: &str, lines: &mut impl Iterator<Item = &'a str>) -> Result<Block, KeyError> {
@@ -120,6 +142,9 @@ fn boundary<'a>(line: &'a str, kind: &str) -> Option<&'a str> {
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
+
+/// Characters of base64 in a line (RFC 7468, section 2).
+const LINE_LEN: usize = 64;
 
 /// Most header lines in one block.
 const MAX_HEADERS: usize = 8;

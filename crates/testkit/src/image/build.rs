@@ -13,6 +13,7 @@ pub struct ImageBuilder {
     layers: Vec<Layer>,
     annotations: Vec<(String, String)>,
     config: Value,
+    members: Vec<(String, Value)>,
 }
 
 impl ImageBuilder {
@@ -24,6 +25,7 @@ impl ImageBuilder {
             layers: Vec::new(),
             annotations: Vec::new(),
             config: json!({"Env": ["PATH=/bin"], "Cmd": ["/bin/hello"]}),
+            members: Vec::new(),
         }
     }
 
@@ -70,6 +72,13 @@ impl ImageBuilder {
         self
     }
 
+    /// Adds a member beside `config` to the image configuration.
+    #[must_use]
+    pub fn member(mut self, name: &str, value: Value) -> Self {
+        self.members.push((name.into(), value));
+        self
+    }
+
     /// Returns the image.
     pub fn build(self) -> Image {
         let diff_ids: Vec<_> = self.layers.iter().map(|l| l.diff_id.clone()).collect();
@@ -84,6 +93,9 @@ impl ImageBuilder {
             .iter()
             .map(|_| json!({"created": "1970-01-01T00:00:00Z", "created_by": "testkit"}))
             .collect();
+        for (name, value) in &self.members {
+            config[name] = value.clone();
+        }
         let config = serde_json::to_vec(&config).unwrap();
         let descriptors: Vec<_> = self
             .layers
