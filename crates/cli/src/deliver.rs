@@ -126,7 +126,8 @@ fn append(file: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-fn folder(file: &Path) -> &Path {
+/// Returns the folder that a file is in.
+pub(crate) fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -3,17 +3,20 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sealift_image::{
-    Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, Selection, SourceCheck,
+    Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, Selection, Signatures,
+    SourceCheck,
 };
 use sealift_layer::{Cipher, Embedding};
+use sealift_oci::Digest;
 use sealift_registry::ImageRef;
 
-use crate::args::{AttestationChoice, CipherName, EncryptArgs, OriginalChoice};
+use crate::args::{AttestationChoice, CipherName, EncryptArgs, OriginalChoice, SignatureChoice};
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keys;
 use crate::progress::Reporter;
+use crate::statement::Statement;
 use crate::transfer::{Transfer, jobs_between};
 
 pub(crate) fn run(
@@ -51,6 +54,11 @@ pub(crate) fn run(
         repository.as_deref(),
         console,
     )?;
+    let statement = args
+        .statement_out
+        .as_deref()
+        .map(|file| Statement::prepare(file, args.statement_digests))
+        .transpose()?;
     let ends = transfer.open(&args.transfer, interrupt, check)?;
     let progress = Reporter::new(console);
     let seal = Seal {
@@ -78,6 +86,11 @@ pub(crate) fn run(
         attestations: match args.attestations {
             AttestationChoice::Drop => Attestations::Drop,
             AttestationChoice::Keep => Attestations::Keep,
+        },
+        signatures: match args.signatures {
+            None => Signatures::Refuse,
+            Some(SignatureChoice::Drop | SignatureChoice::Resign) => Signatures::Drop,
+            Some(SignatureChoice::Detach) => Signatures::Detach,
         },
         metadata: match args.seal_config {
             true => Metadata::Sealed {
@@ -112,7 +125,29 @@ pub(crate) fn run(
     ends.tell_way(console);
     let outcome = outcome.map_err(advise)?;
     drop(progress);
-    transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())
+    transfer.deliver(console, &outcome, ends.traffic(), began.elapsed())?;
+    if let Some(statement) = statement {
+        statement.write(&transfer.destination, &outcome, console)?;
+    }
+    if args.signatures == Some(SignatureChoice::Resign) {
+        console.note(&format!(
+            "the sealed image is not signed yet: {}",
+            sign_command(&transfer.destination, &outcome.digest)
+        ));
+    }
+    Ok(())
+}
+
+/// Says how cosign signs an image.
+fn sign_command(destination: &ImageRef, digest: &Digest) -> String {
+    match destination {
+        ImageRef::Registry(reference) => format!(
+            "cosign sign [--key KEY] {}/{}@{digest}",
+            reference.registry(),
+            reference.repository()
+        ),
+        _ => format!("push it, then cosign sign [--key KEY] REPOSITORY@{digest}"),
+    }
 }
 
 /// Says what else can be done where nothing was left to seal.

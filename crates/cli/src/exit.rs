@@ -107,6 +107,9 @@ impl From<ImageError> for Failure {
                 "the others go with it: `recipients remove --id ELEMENT`, after `recipients add` for those who stay",
             ),
             ImageError::Moved { .. } => Some("run the same command again"),
+            ImageError::Signed { .. } => Some(
+                "--signatures drop leaves them behind, detach takes them along for the image as `decrypt` restores it, resign leaves them behind and says how to sign the sealed image",
+            ),
             ImageError::ConfigNeedsLayer { .. } => Some("open all layers, or the others first"),
             ImageError::SeveralImages { .. } => Some("choose one with --platform"),
             ImageError::NoSuchFile { .. } => Some("`sealift ls -R` lists all files"),

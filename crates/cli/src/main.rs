@@ -30,6 +30,7 @@ mod recipients;
 mod report;
 mod routes;
 mod shamir;
+mod statement;
 mod tags;
 mod text;
 mod transfer;

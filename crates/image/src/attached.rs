@@ -30,6 +30,20 @@ pub struct Attachment {
     pub tag: Option<String>,
 }
 
+impl Attachment {
+    /// Returns whether it is a signature or a signed statement: nobody but its author can say the same of another digest.
+    pub(crate) fn is_signed(&self) -> bool {
+        if let Some(tag) = &self.tag {
+            return !tag.ends_with(".sbom");
+        }
+        self.descriptor.artifact_type().is_some_and(|kind| {
+            kind.starts_with("application/vnd.dev.cosign.")
+                || kind.starts_with("application/vnd.dev.sigstore.")
+                || kind.starts_with("application/vnd.cncf.notary.")
+        })
+    }
+}
+
 /// Lists what belongs to a reference: of everything it names, and of what belongs to that.
 ///
 /// # Errors
@@ -79,6 +93,24 @@ impl<'a> Attachments<'a> {
             subjects = next;
         }
         Err(ImageError::NestedTooDeeply { limit: MAX_DEPTH })
+    }
+
+    /// Finds what belongs to single manifests, and nothing of what belongs to that.
+    pub(crate) fn of(
+        source: &'a dyn Source,
+        subjects: &[&Digest],
+    ) -> Result<Vec<(Attachment, Tree)>, ImageError> {
+        let mut search = Self {
+            source,
+            signatures: Attached::Keep,
+            seen: HashSet::new(),
+            found: Vec::new(),
+        };
+        for subject in subjects {
+            search.referrers(subject, &mut Vec::new())?;
+            search.signatures(subject)?;
+        }
+        Ok(search.found)
     }
 
     fn referrers(&mut self, subject: &Digest, next: &mut Vec<Digest>) -> Result<(), ImageError> {

@@ -237,6 +237,15 @@ pub enum ImageError {
         actual: Digest,
     },
 
+    /// A sealed image has another digest, about which the signatures of the original say nothing.
+    #[error(
+        "the image is signed ({count} signatures or signed statements), and sealed it has another digest"
+    )]
+    Signed {
+        /// How many there are.
+        count: usize,
+    },
+
     /// The sealed configuration of an image could not be opened any more.
     #[error(
         "the sealed configuration of {manifest} opens with the key of layer {layer}, and other layers would stay sealed"
@@ -298,6 +307,7 @@ impl ImageError {
             | Self::Embedded { .. }
             | Self::SharedElement { .. }
             | Self::ConfigNeedsLayer { .. }
+            | Self::Signed { .. }
             | Self::SeveralImages { .. }
             | Self::PathTooLong { .. } => Kind::Usage,
             Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,

@@ -39,7 +39,9 @@ pub use opening::Identities;
 pub use outcome::{Outcome, Plan, PlannedLayer};
 pub use progress::{Action, Event, Progress, Silent};
 pub use rewrap::{Change, Embedded, Place, Rewrap};
-pub use seal::{Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, SourceCheck};
+pub use seal::{
+    Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, Signatures, SourceCheck,
+};
 pub use selection::Selection;
 pub use verify::Verify;
 pub use wanted::{wrapped_keys, wrapped_keys_of};

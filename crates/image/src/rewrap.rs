@@ -496,7 +496,7 @@ impl Rewrap<'_> {
                 }
                 continue;
             };
-            if attachment.tag.is_some() || is_signature(&attachment.descriptor) {
+            if attachment.tag.is_some() || attachment.is_signed() {
                 signatures += 1;
                 continue;
             }
@@ -768,15 +768,6 @@ fn referring_to(raw: &RawManifest, subject: Descriptor) -> Result<RawManifest, I
             rendered(manifest.with_subject(subject).octets(), &raw.media_type)
         }
         Document::Index(index) => rendered(index.with_subject(subject).octets(), &raw.media_type),
-    })
-}
-
-/// Returns whether a referrer says something about one digest that nobody but its author can say of another.
-fn is_signature(referrer: &Descriptor) -> bool {
-    referrer.artifact_type().is_some_and(|kind| {
-        kind.starts_with("application/vnd.dev.cosign.")
-            || kind.starts_with("application/vnd.dev.sigstore.")
-            || kind.starts_with("application/vnd.cncf.notary.")
     })
 }
 

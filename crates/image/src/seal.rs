@@ -13,6 +13,7 @@ use sealift_oci::{
 };
 use sealift_registry::{RawManifest, Sink, Source};
 
+use crate::attached::{Attachment, Attachments};
 use crate::blob::{LANES, SealedBlob, seal_blob, sealed_annotations_len};
 use crate::copy::{copy_blob, entry_of, put_small, without};
 use crate::crew::Crew;
@@ -41,6 +42,8 @@ pub struct Seal<'a> {
     pub original: OriginalManifest,
     /// What becomes of statements about the images, which stay in clear.
     pub attestations: Attestations,
+    /// What becomes of signatures of the image, which are about its digest.
+    pub signatures: Signatures,
     /// What of the configuration, and of other metadata, stays readable.
     pub metadata: Metadata,
     /// Whether annotations for lazy pulling stay, although they tell the files of a layer.
@@ -83,6 +86,18 @@ pub enum Metadata {
     },
 }
 
+/// What becomes of signatures of the image, whose digest changes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Signatures {
+    /// A signed image is not sealed: whoever verifies it would miss them.
+    #[default]
+    Refuse,
+    /// They stay behind.
+    Drop,
+    /// They go along, and say nothing before the image was opened again; they show its plain digest.
+    Detach,
+}
+
 /// What becomes of attestation manifests in an index.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Attestations {
@@ -120,7 +135,12 @@ impl Seal<'_> {
     /// [`ImageError`] when it would fail for a reason that shows without reading layers.
     pub fn plan(&self) -> Result<Plan, ImageError> {
         let tree = Tree::load(self.source, &self.selection.platforms)?;
-        Ok(Plan::new(&tree, &self.choose(&tree)?))
+        let images = self.choose(&tree)?;
+        let attached = self.signatures_of(&tree)?;
+        Ok(Plan {
+            attached: attached.into_iter().map(|(one, _)| one).collect(),
+            ..Plan::new(&tree, &images)
+        })
     }
 
     /// Seals the selected layers, writes blobs, then manifests, then the tag.
@@ -132,6 +152,7 @@ impl Seal<'_> {
         let images = self.choose(&tree)?;
         self.refuse_long_manifests(&images)?;
         self.warn_of_readable_secrets(&images);
+        let signatures = self.signatures_of(&tree)?;
 
         let jobs = self.jobs_of(&images)?;
         let sealed = in_parallel(
@@ -171,6 +192,7 @@ impl Seal<'_> {
                 });
             }
         };
+        self.detach(&signatures)?;
         self.sink.finish(&root)?;
         Ok(Outcome {
             digest: root.digest,
@@ -294,6 +316,48 @@ impl Seal<'_> {
                     limit: MAX_DOCUMENT_LEN,
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// Finds the signatures that go along; fails if there are any and nothing was said about them.
+    ///
+    /// Only what the reference names is looked at, and the image that was chosen of it: whoever signs, signs these.
+    fn signatures_of(&self, tree: &Tree) -> Result<Vec<(Attachment, Tree)>, ImageError> {
+        let mut subjects = vec![&tree.digest];
+        if tree.root.raw().digest != tree.digest {
+            subjects.push(&tree.root.raw().digest);
+        }
+        let (signed, readable): (Vec<_>, Vec<_>) = Attachments::of(self.source, &subjects)?
+            .into_iter()
+            .partition(|(attachment, _)| attachment.is_signed());
+        if !readable.is_empty() {
+            self.notice(&format!(
+                "{} referrers of the image, such as SBOMs, are left out because they stay readable",
+                readable.len()
+            ));
+        }
+        match self.signatures {
+            Signatures::Refuse if signed.is_empty() => Ok(Vec::new()),
+            Signatures::Refuse => Err(ImageError::Signed {
+                count: signed.len(),
+            }),
+            Signatures::Drop => Ok(Vec::new()),
+            Signatures::Detach => Ok(signed),
+        }
+    }
+
+    /// Copies signatures as they are.
+    fn detach(&self, signatures: &[(Attachment, Tree)]) -> Result<(), ImageError> {
+        for (attachment, tree) in signatures {
+            for image in tree.images() {
+                for blob in image.manifest.layers() {
+                    self.sink.copy_blob(blob, self.source)?;
+                }
+                put_small(self.sink, image.manifest.config(), &image.config)?;
+            }
+            self.sink
+                .attach(tree.root.raw(), attachment.tag.as_deref())?;
         }
         Ok(())
     }

@@ -159,6 +159,26 @@ pub(crate) struct EncryptArgs {
     #[arg(long, value_enum, value_name = "CHOICE", default_value = "drop")]
     pub(crate) attestations: AttestationChoice,
 
+    /// Signatures of SRC (cosign, notation), which are about its digest: leave them behind, take them along for the image as
+    /// `decrypt` will restore it (they show its plain digest), or leave them behind and say how to sign the sealed image [default:
+    /// refuse to seal a signed image]
+    #[arg(long, value_enum, value_name = "CHOICE")]
+    pub(crate) signatures: Option<SignatureChoice>,
+
+    /// Write an in-toto statement that binds the sealed image's digest to the original's, for `cosign attest-blob`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) statement_out: Option<PathBuf>,
+
+    /// How the statement names the original: by a salted hash, whose opening is written to FILE.opening, or as it is
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CHOICE",
+        default_value = "committed",
+        requires = "statement_out"
+    )]
+    pub(crate) statement_digests: StatementDigests,
+
     /// Do not re-hash the layers of a local source while reading
     #[arg(long)]
     pub(crate) no_verify_source: bool,
@@ -471,6 +491,26 @@ pub(crate) enum AttestationChoice {
     Drop,
     /// Take them along, in clear
     Keep,
+}
+
+/// `--signatures` of `encrypt`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum SignatureChoice {
+    /// Leave them behind
+    Drop,
+    /// Take them along, for the opened image
+    Detach,
+    /// Leave them behind, and say how to sign the sealed image
+    Resign,
+}
+
+/// `--statement-digests`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum StatementDigests {
+    /// SHA-256 of a salt and the digest
+    Committed,
+    /// The digest itself
+    Clear,
 }
 
 /// `--referrers` and `--signatures` of `copy`.

@@ -20,6 +20,7 @@ mod killed_transfer;
 mod master_key;
 mod mirrors;
 mod output;
+mod pipelines;
 #[cfg(unix)]
 mod prompt;
 #[cfg(target_os = "linux")]

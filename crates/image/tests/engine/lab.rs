@@ -86,6 +86,7 @@ impl Lab {
             selection: Selection::default(),
             original: OriginalManifest::Keep,
             attestations: Attestations::Drop,
+            signatures: sealift_image::Signatures::default(),
             metadata: sealift_image::Metadata::default(),
             lazy_pull: LazyPullAnnotations::Drop,
             source_check,
