@@ -5,7 +5,9 @@
 
 mod args;
 mod completion;
+mod config;
 mod console;
+mod containerd;
 mod copy;
 mod decrypt;
 mod delete;
@@ -70,6 +72,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Completion(args) => return completion::run(args, console),
         Command::Version => return version::run(console),
         Command::Doctor(args) => return doctor::run(args, console),
+        Command::Config(args) => return config::run(args, console),
         Command::Tags(args) => return tags::run(args, console),
         Command::Delete(args) => return delete::run(args, console),
         Command::Encrypt(_)

@@ -1,6 +1,7 @@
-//! `sealift doctor --bench`
+//! `sealift doctor`
 
 mod limit;
+mod node;
 mod stages;
 
 use std::fmt::Write as _;
@@ -13,11 +14,49 @@ use serde_json::json;
 use self::limit::{Costs, Job, Limit, Stage};
 use crate::args::DoctorArgs;
 use crate::console::{Console, Form};
-use crate::exit::Failure;
+use crate::containerd::default_config;
+use crate::exit::{Code, Failure};
 use crate::machine::Machine;
 use crate::report::SCHEMA_VERSION;
 
 pub(crate) fn run(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
+    match args.bench {
+        true => bench(args, console),
+        false => check(args, console),
+    }
+}
+
+/// Looks at this node, and fails if it opens no sealed image.
+fn check(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
+    let path = args
+        .containerd_config
+        .clone()
+        .unwrap_or_else(default_config);
+    if args.containerd_config.is_some() && !path.exists() {
+        let what = format!("configuration `{}` does not exist", path.display());
+        return Err(Failure::new(Code::NotFound, what));
+    }
+    let facts =
+        node::gather(&args.containerd, &path).map_err(|error| Failure::of(Code::Other, &error))?;
+    let findings = node::diagnose(&facts);
+    match console.form {
+        Form::Json => console.result_json(&node::as_json(&findings))?,
+        Form::Text => console.result(node::as_text(&findings).as_bytes())?,
+    }
+    let problems = findings
+        .iter()
+        .filter(|finding| finding.severity == node::Severity::Problem)
+        .count();
+    match problems {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            Code::Other,
+            format!("{count} problems: this node opens no sealed image"),
+        )),
+    }
+}
+
+fn bench(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
     let machine = Machine::here();
     console.detail(&format!("measuring in `{}`", args.folder.display()));
     let aead = args.aead.library();

@@ -19,6 +19,7 @@ mod killed_transfer;
 #[cfg(target_os = "linux")]
 mod master_key;
 mod mirrors;
+mod node;
 mod output;
 mod pipelines;
 #[cfg(unix)]

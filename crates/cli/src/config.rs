@@ -1,0 +1,51 @@
+//! `sealift config`
+
+use std::process::Command;
+
+use toml::Value;
+
+use crate::args::{ConfigArgs, ConfigCommand, ConfigContainerdArgs, ConfigCrioArgs};
+use crate::console::Console;
+use crate::containerd::{Stanza, Version, default_keys};
+use crate::exit::{Code, Failure};
+
+pub(crate) fn run(args: &ConfigArgs, console: &Console) -> Result<(), Failure> {
+    let text = match &args.command {
+        ConfigCommand::Containerd(args) => containerd(args)?,
+        ConfigCommand::Crio(args) => crio(args),
+    };
+    console.result(text.as_bytes())
+}
+
+fn containerd(args: &ConfigContainerdArgs) -> Result<String, Failure> {
+    let hint = "give it with --containerd-version, such as 2.3";
+    let version = match &args.containerd_version {
+        Some(text) => Version::parse(text).ok_or_else(|| {
+            Failure::new(Code::Usage, format!("`{text}` is no version")).hint(hint)
+        })?,
+        None => installed(&args.containerd).ok_or_else(|| {
+            let what = format!("`{} --version` says no version", args.containerd);
+            Failure::new(Code::NotFound, what).hint(hint)
+        })?,
+    };
+    let stanza = Stanza {
+        version,
+        decoder: args.decoder.clone(),
+        keys: args.keys_dir.clone().unwrap_or_else(default_keys),
+        agent: args.agent.clone(),
+        root: args.containerd_root.clone(),
+    };
+    Ok(stanza.render())
+}
+
+fn installed(program: &str) -> Option<Version> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    Version::parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn crio(args: &ConfigCrioArgs) -> String {
+    let keys = Value::from(args.keys_dir.display().to_string());
+    format!(
+        "# CRI-O opens images in ocicrypt's format by itself: seal them with --cipher ocicrypt.\n[crio.runtime]\ndecryption_keys_path = {keys}\n"
+    )
+}
