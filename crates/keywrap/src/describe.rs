@@ -1,5 +1,6 @@
 use crate::{
-    Scheme, WrappedKey, customer_key, jwe, pkcs7, pkcs7::IssuerAndSerial, threshold_label, xwing,
+    Scheme, WrappedKey, customer_key, jwe, openpgp, pkcs7, pkcs7::IssuerAndSerial, threshold_label,
+    xwing,
 };
 
 /// What an element says about one of its recipients, without any key.
@@ -33,6 +34,7 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
     let recipients = match &wrapped.scheme {
         Scheme::Jwe => jwe::describe(&wrapped.element),
         Scheme::Pkcs7 => pkcs7::describe(&wrapped.element),
+        Scheme::Pgp => openpgp::describe(&wrapped.element),
         sealift if *sealift == Scheme::sealift() => {
             let named = threshold_label::describe(&wrapped.element)
                 .or_else(|| xwing::describe(&wrapped.element));

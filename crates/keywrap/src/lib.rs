@@ -11,6 +11,7 @@ mod error;
 pub mod jwe;
 mod keyring;
 pub mod keys;
+pub mod openpgp;
 mod password_source;
 pub mod pkcs7;
 mod scheme;
@@ -37,7 +38,8 @@ pub trait Recipient: std::fmt::Debug + Send + Sync {
     /// Returns the envelope this recipient writes.
     fn scheme(&self) -> Scheme;
 
-    /// Returns the hex SHA-256 of the DER `SubjectPublicKeyInfo`, or of the key itself for symmetric keys.
+    /// Returns the hex SHA-256 of the DER `SubjectPublicKeyInfo`, or of the key itself for symmetric keys; for OpenPGP the hex
+    /// fingerprint of the key or subkey itself, since keys of one curve differ there by how they derive.
     fn fingerprint(&self) -> String;
 
     /// Wraps the private options of one layer.

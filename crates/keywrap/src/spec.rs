@@ -41,8 +41,8 @@ pub enum IdentitySpec {
     File(KeyFile),
     /// `pkcs7:CERT`: the certificate that belongs to a private key given beside it.
     Pkcs7(PathBuf),
-    /// `pgp:KEYFILE`.
-    Pgp(Box<str>),
+    /// `pgp:KEYFILE`: OpenPGP secret keys, with the source of their passphrase.
+    Pgp(KeyFile),
     /// `pkcs11:YAML` or `pkcs11:URI`.
     Pkcs11(Box<str>),
     /// `provider:NAME[:PARAMS]`: an ocicrypt key provider.
@@ -131,7 +131,7 @@ impl IdentitySpec {
                 Self::File(KeyFile::parse(file)?)
             }
             Prefixed::Known(Kind::Pkcs7, path) => Self::Pkcs7(path.into()),
-            Prefixed::Known(Kind::Pgp, value) => Self::Pgp(value.into()),
+            Prefixed::Known(Kind::Pgp, file) => Self::Pgp(KeyFile::parse(file)?),
             Prefixed::Known(Kind::Pkcs11, value) => Self::Pkcs11(value.into()),
             Prefixed::Known(Kind::Provider, value) => {
                 let (name, params) = provider(value)?;
@@ -322,6 +322,11 @@ mod tests {
             assert_eq!(file.path, PathBuf::from("mykey"));
             assert!(file.password.is_some());
         }
+        let Ok(IdentitySpec::Pgp(file)) = IdentitySpec::parse("pgp:k.gpg:env=PW") else {
+            panic!("not a file of OpenPGP keys");
+        };
+        assert_eq!(file.path, PathBuf::from("k.gpg"));
+        assert!(file.password.is_some());
         let Ok(IdentitySpec::CustomerKey(source)) = IdentitySpec::parse("aes256:env:K") else {
             panic!("not a customer key");
         };

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::WrapWidth;
 
 /// Unwraps a key; `None` if the integrity check fails or the length is none of a wrapped key.
-pub(super) fn unwrap(width: WrapWidth, kek: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn unwrap(width: WrapWidth, kek: &[u8], wrapped: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     // The smallest wrapped key is two blocks of eight octets and the integrity block.
     if wrapped.len() < 24 || !wrapped.len().is_multiple_of(8) {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn unwrap(width: WrapWidth, kek: &[u8], wrapped: &[u8]) -> Option<Zer
 }
 
 /// Wraps a key; `None` if its length is not a multiple of eight octets, or shorter than sixteen.
-pub(super) fn wrap(width: WrapWidth, kek: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn wrap(width: WrapWidth, kek: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     if key.len() < 16 || !key.len().is_multiple_of(8) {
         return None;
     }

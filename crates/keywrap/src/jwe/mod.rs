@@ -15,7 +15,7 @@ mod algorithm;
 mod concat_kdf;
 mod content;
 mod header;
-mod key_wrap;
+pub(crate) mod key_wrap;
 mod object;
 mod open;
 mod write;

@@ -97,6 +97,11 @@ pub(super) fn certificate(der: &[u8]) -> Result<PublicKey, KeyError> {
 
 /// Reads an `RSAPublicKey` (RFC 8017, appendix A.1.1).
 pub(super) fn rsa_public(der: &[u8]) -> Result<PublicKey, KeyError> {
+    PublicKey::from_rsa(rsa_encrypting_key(der)?).ok_or(KeyError::malformed("RSA public key"))
+}
+
+/// Reads an `RSAPublicKey` for whoever encrypts with it.
+pub(crate) fn rsa_encrypting_key(der: &[u8]) -> Result<PublicEncryptingKey, KeyError> {
     let malformed = |_| KeyError::malformed("RSA public key");
     let key = pkcs1::RsaPublicKeyRef::from_der(der).map_err(malformed)?;
     check_rsa_size(&key.modulus)?;
@@ -105,10 +110,7 @@ pub(super) fn rsa_public(der: &[u8]) -> Result<PublicKey, KeyError> {
         subject_public_key: der::asn1::BitStringRef::from_bytes(der).map_err(malformed)?,
     };
     let info = info.to_der().map_err(malformed)?;
-    PublicEncryptingKey::from_der(&info)
-        .ok()
-        .and_then(PublicKey::from_rsa)
-        .ok_or(KeyError::malformed("RSA public key"))
+    PublicEncryptingKey::from_der(&info).map_err(|_| KeyError::malformed("RSA public key"))
 }
 
 pub(super) fn pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
@@ -131,6 +133,11 @@ pub(super) fn encrypted_pkcs8(
 
 /// Reads an `RSAPrivateKey` (RFC 8017, appendix A.1.2) with two primes.
 pub(super) fn rsa_private(der: &[u8]) -> Result<PrivateKey, KeyError> {
+    PrivateKey::from_rsa(rsa_decrypting_key(der)?).ok_or(KeyError::malformed("RSA private key"))
+}
+
+/// Reads an `RSAPrivateKey` for whoever decrypts with it.
+pub(crate) fn rsa_decrypting_key(der: &[u8]) -> Result<PrivateDecryptingKey, KeyError> {
     let malformed = |_| KeyError::malformed("RSA private key");
     let key = pkcs1::RsaPrivateKeyRef::from_der(der).map_err(malformed)?;
     check_rsa_size(&key.modulus)?;
@@ -140,10 +147,7 @@ pub(super) fn rsa_private(der: &[u8]) -> Result<PrivateKey, KeyError> {
     let octets = der::asn1::OctetStringRef::new(der).map_err(malformed)?;
     let info = PrivateKeyInfoRef::new(pkcs1::ALGORITHM_ID, octets);
     let info = Zeroizing::new(info.to_der().map_err(malformed)?);
-    PrivateDecryptingKey::from_pkcs8(&info)
-        .ok()
-        .and_then(PrivateKey::from_rsa)
-        .ok_or(KeyError::malformed("RSA private key"))
+    PrivateDecryptingKey::from_pkcs8(&info).map_err(|_| KeyError::malformed("RSA private key"))
 }
 
 /// Reads an `ECPrivateKey` (RFC 5915) that names its curve.

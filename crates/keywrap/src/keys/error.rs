@@ -43,6 +43,14 @@ pub enum KeyError {
     #[error("wrong password for this key")]
     PasswordWrong,
 
+    /// An OpenPGP key that is not meant for this.
+    #[error("it holds no key for decryption")]
+    NotForDecryption,
+
+    /// gpg exported the key without its secret, or keeps it on a card.
+    #[error("the secret is not in the file: it was left out, or is on a card")]
+    SecretElsewhere,
+
     /// The key lies on a curve we do not implement.
     #[error("unsupported curve `{name}`")]
     UnsupportedCurve {
@@ -107,7 +115,7 @@ impl KeyError {
         }
     }
 
-    pub(super) fn unsupported_encryption(name: &str) -> Self {
+    pub(crate) fn unsupported_encryption(name: &str) -> Self {
         Self::UnsupportedEncryption {
             name: crate::error::printable(name),
         }

@@ -20,6 +20,7 @@ mod public;
 use zeroize::Zeroizing;
 
 pub use certificate::Certificate;
+pub(crate) use der_keys::{rsa_decrypting_key, rsa_encrypting_key};
 pub use error::KeyError;
 pub use generate::{GeneratedKey, KeyType, generate};
 pub use password::Password;
