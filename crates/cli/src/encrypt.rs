@@ -52,6 +52,7 @@ pub(crate) fn run(
         &args.recipients.recipients,
         &args.holders,
         repository.as_deref(),
+        &args.recipients.pgp,
         console,
     )?;
     let statement = args

@@ -11,16 +11,18 @@ use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{
     Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private, parse_public,
 };
+use sealift_keywrap::openpgp;
 use sealift_keywrap::{
     IdentitySpec, KeyError, KeyFile, KeySource, Keyring, KeyringError, Password, PasswordSource,
     Recipient, RecipientSpec, SpecError, xwing,
 };
 use zeroize::Zeroizing;
 
-use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs};
+use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs, PgpArgs};
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::keyholders::layers::{self, Asking};
+use crate::pgp;
 
 /// Reads the keys that layers are sealed for; the same key twice counts once.
 ///
@@ -30,10 +32,12 @@ pub(crate) fn recipients(
     specs: &[String],
     holders: &HoldersRecipientArgs,
     repository: Option<&str>,
+    pgp: &PgpArgs,
     console: &Console,
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut directory = pgp::Directory::new(pgp.keyring.as_deref(), console);
     let mut add = |recipient: Box<dyn Recipient>, name: Option<String>| {
         let name = name.unwrap_or_else(|| recipient.fingerprint());
         if seen.insert((recipient.scheme().to_string(), name.clone())) {
@@ -61,6 +65,11 @@ pub(crate) fn recipients(
                     // Of two certificates for one key only one may be known to whoever has the key.
                     let name = certificate.name().to_string();
                     add(Box::new(certificate), Some(name));
+                }
+            }
+            RecipientSpec::Pgp(value) => {
+                for key in directory.recipients(&value)? {
+                    add(Box::new(key), None);
                 }
             }
             RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?), None),
@@ -99,6 +108,14 @@ pub(crate) fn identities(
                     continue;
                 }
                 let password = passwords.of(&file, console)?;
+                if openpgp::is_key_file(&octets) {
+                    let keys = pgp::decryption_keys(&file.path, &octets, password.as_ref())?;
+                    permissions?;
+                    for key in keys {
+                        keyring.push(Box::new(key)).map_err(full)?;
+                    }
+                    continue;
+                }
                 match parse_private(&octets, password.as_ref()) {
                     // What is public may well be open to everybody.
                     Err(KeyError::PrivateExpected) => {
@@ -114,6 +131,13 @@ pub(crate) fn identities(
                 }
             }
             IdentitySpec::Pkcs7(path) => certificates.named(&path)?,
+            IdentitySpec::Pgp(file) => {
+                let octets = read_secret(&file.path)?;
+                let password = passwords.of(&file, console)?;
+                for key in pgp::decryption_keys(&file.path, &octets, password.as_ref())? {
+                    keyring.push(Box::new(key)).map_err(full)?;
+                }
+            }
             IdentitySpec::CustomerKey(source) => {
                 let key = Box::new(customer_key(&source)?);
                 keyring.push(key).map_err(full)?;
@@ -181,6 +205,11 @@ impl Certificates {
 fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     let octets = read(path, |_| ())?.0;
     parse_certificates(&octets).map_err(|error| bad_key(path, &error))
+}
+
+/// Reads a file of public keys.
+pub(crate) fn read_public(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    Ok(read(path, |_| ())?.0)
 }
 
 /// Reads a file that holds a password, less one final line end.
@@ -408,12 +437,11 @@ fn unsupported(scheme: &str) -> Failure {
         Code::Usage,
         format!("`{scheme}:` is not supported by this version"),
     )
-    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), aes256: or holders:")
+    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), an OpenPGP key (pgp:), aes256: or holders:")
 }
 
 fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
     match spec {
-        RecipientSpec::Pgp(_) => "pgp",
         RecipientSpec::Pkcs11(_) => "pkcs11",
         RecipientSpec::Provider { .. } => "provider",
         RecipientSpec::Kms(_) => "kms",
@@ -423,7 +451,6 @@ fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
 
 fn identity_scheme(spec: &IdentitySpec) -> &'static str {
     match spec {
-        IdentitySpec::Pgp(_) => "pgp",
         IdentitySpec::Pkcs11(_) => "pkcs11",
         IdentitySpec::Provider { .. } => "provider",
         IdentitySpec::Kms(_) => "kms",

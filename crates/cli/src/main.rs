@@ -24,6 +24,7 @@ mod keyholders;
 mod keys;
 mod machine;
 mod output;
+mod pgp;
 mod places;
 #[cfg(feature = "server")]
 mod policy;

@@ -7,11 +7,12 @@ use sealift_image::{
     Attached, Change, Embedded, Identities, InspectedManifest, InspectedRecipient, Inspection,
     Place, Rewrap, Selection, SourceCheck,
 };
+use sealift_keywrap::Scheme;
 use sealift_registry::{ImageRef, Source, Transport};
 use serde_json::{Value, json};
 
 use crate::args::{
-    RecipientsArgs, RecipientsChangeArgs, RecipientsCommand, RecipientsListArgs,
+    PgpArgs, RecipientsArgs, RecipientsChangeArgs, RecipientsCommand, RecipientsListArgs,
     RecipientsRemoveArgs, ReferrersChoice,
 };
 use crate::console::{Console, Form};
@@ -39,7 +40,8 @@ pub(crate) fn run(
         RecipientsCommand::List(args) => list(args, console),
         RecipientsCommand::Add(args) => {
             let job = Job::prepare(&args.change)?;
-            let recipients = job.recipients(&args.recipients.recipients, console)?;
+            let recipients =
+                job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
             let (keys, asking) =
                 keys::identities(&args.keys.keys, &args.change.holders.identity(), console)?;
             let change = Change::Add {
@@ -50,7 +52,8 @@ pub(crate) fn run(
         }
         RecipientsCommand::Rotate(args) => {
             let job = Job::prepare(&args.change)?;
-            let recipients = job.recipients(&args.recipients.recipients, console)?;
+            let recipients =
+                job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
             let (keys, asking) =
                 keys::identities(&args.keys.keys, &args.change.holders.identity(), console)?;
             let change = Change::Rotate {
@@ -74,8 +77,13 @@ fn remove(
 ) -> Result<(), Failure> {
     let job = Job::prepare(&args.change)?;
     let mut names = args.ids.clone();
-    for recipient in job.recipients(&args.recipients, console)? {
-        names.push(recipient.fingerprint());
+    for recipient in job.recipients(&args.recipients, &args.pgp, console)? {
+        let fingerprint = recipient.fingerprint();
+        if recipient.scheme() == Scheme::Pgp {
+            // Elements of other programs name an OpenPGP key by the end of its fingerprint.
+            names.extend(fingerprint.get(24..).map(str::to_owned));
+        }
+        names.push(fingerprint);
     }
     let (keys, asking) = keys::identities(&args.keys, &args.change.holders.identity(), console)?;
     let change = Change::Remove {
@@ -147,10 +155,11 @@ impl<'a> Job<'a> {
     fn recipients(
         &self,
         specs: &[String],
+        pgp: &PgpArgs,
         console: &Console,
     ) -> Result<Vec<Box<dyn sealift_keywrap::Recipient>>, Failure> {
         let holders = self.args.holders.recipient();
-        keys::recipients(specs, &holders, self.repository().as_deref(), console)
+        keys::recipients(specs, &holders, self.repository().as_deref(), pgp, console)
     }
 
     fn run(

@@ -9,7 +9,7 @@ use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{
     Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private,
 };
-use sealift_keywrap::{Identity, KeyError, Keyring, Password, xwing};
+use sealift_keywrap::{Identity, KeyError, Keyring, Password, openpgp, xwing};
 use zeroize::Zeroizing;
 
 use crate::payload::Payload;
@@ -136,13 +136,13 @@ impl Keys {
             }
             return;
         }
-        let parsed = match parse_private(file, None) {
-            Err(KeyError::PasswordMissing) => match password() {
-                Some(password) => parse_private(file, Some(&password)),
-                None => Err(KeyError::PasswordMissing),
-            },
-            other => other,
-        };
+        if openpgp::is_key_file(file) {
+            return match unlocked(file, password, openpgp::parse_secret) {
+                Ok(keys) => self.push(place, keys.into_iter().map(|key| Box::new(key) as _)),
+                Err(error) => self.notes.push(format!("{place}: {error}")),
+            };
+        }
+        let parsed = unlocked(file, password, parse_private);
         let identities: Vec<Box<dyn Identity>> = match (parsed, CustomerKey::from_file(file)) {
             (Ok(keys), _) => {
                 self.add_certificates(certificates_beside(file));
@@ -188,6 +188,21 @@ impl Keys {
         for certificate in &self.certificates {
             self.ring.add_certificate(certificate);
         }
+    }
+}
+
+/// Reads a file without a password first, so that none is looked for where none is needed.
+fn unlocked<T>(
+    file: &[u8],
+    password: impl FnOnce() -> Option<Password>,
+    read: impl Fn(&[u8], Option<&Password>) -> Result<T, KeyError>,
+) -> Result<T, KeyError> {
+    match read(file, None) {
+        Err(KeyError::PasswordMissing) => match password() {
+            Some(password) => read(file, Some(&password)),
+            None => Err(KeyError::PasswordMissing),
+        },
+        other => other,
     }
 }
 

@@ -95,22 +95,27 @@ impl Payload {
             .decrypt_config
             .and_then(|config| config.parameters)
             .unwrap_or_default();
-        let passwords = parameters.passwords.unwrap_or_default();
         let mut keys = Vec::new();
-        for (index, key) in parameters.keys.unwrap_or_default().into_iter().enumerate() {
-            if keys.len() >= Self::MAX_KEYS {
-                return Err(PayloadError::TooManyKeys {
-                    limit: Self::MAX_KEYS,
+        for (files, passwords) in [
+            (parameters.keys, parameters.passwords),
+            (parameters.pgp_keys, parameters.pgp_passwords),
+        ] {
+            let passwords = passwords.unwrap_or_default();
+            for (index, key) in files.unwrap_or_default().into_iter().enumerate() {
+                if keys.len() >= Self::MAX_KEYS {
+                    return Err(PayloadError::TooManyKeys {
+                        limit: Self::MAX_KEYS,
+                    });
+                }
+                let Some(Secret(file)) = key else { continue };
+                let password = passwords.get(index).and_then(Option::as_ref);
+                keys.push(PayloadKey {
+                    file,
+                    password: password
+                        .filter(|Secret(password)| !password.is_empty())
+                        .map(|Secret(password)| Password::new(password.clone())),
                 });
             }
-            let Some(Secret(file)) = key else { continue };
-            let password = passwords.get(index).and_then(Option::as_ref);
-            keys.push(PayloadKey {
-                file,
-                password: password
-                    .filter(|Secret(password)| !password.is_empty())
-                    .map(|Secret(password)| Password::new(password.clone())),
-            });
         }
         let certificates = parameters.certificates.unwrap_or_default();
         if certificates.len() > Self::MAX_KEYS {
@@ -194,6 +199,8 @@ struct RawConfig {
 struct RawParameters {
     keys: Option<Vec<Option<Secret>>>,
     passwords: Option<Vec<Option<Secret>>>,
+    pgp_keys: Option<Vec<Option<Secret>>>,
+    pgp_passwords: Option<Vec<Option<Secret>>>,
     certificates: Option<Vec<Option<Secret>>>,
     ignored: Vec<Box<str>>,
 }
@@ -220,6 +227,8 @@ impl<'de> Visitor<'de> for ParametersVisitor {
             match name.as_str() {
                 "privkeys" => parameters.keys = map.next_value()?,
                 "privkeys-passwords" => parameters.passwords = map.next_value()?,
+                "gpg-privatekeys" => parameters.pgp_keys = map.next_value()?,
+                "gpg-privatekeys-passwords" => parameters.pgp_passwords = map.next_value()?,
                 "x509s" => parameters.certificates = map.next_value()?,
                 _ => {
                     let value = map.next_value::<Option<IgnoredAny>>()?;
@@ -360,6 +369,26 @@ mod tests {
             [(b"a".to_vec(), None), (b"b".to_vec(), Some(b"pw".to_vec()))]
         );
         assert_eq!(payload.descriptor, None);
+    }
+
+    #[test]
+    fn openpgp_keys_follow_the_others_each_with_its_password() {
+        let payload = parse(
+            r#"{"DecryptConfig":{"Parameters":{"gpg-privatekeys":["Yw==","ZA=="],"gpg-privatekeys-passwords":["cA==",null],"privkeys":["YQ=="]}}}"#,
+        )
+        .unwrap();
+        let password = |key: &PayloadKey| key.password().map(|it| it.expose().to_vec());
+        let keys = payload.keys.iter();
+        let keys: Vec<_> = keys.map(|key| (key.file.to_vec(), password(key))).collect();
+        assert_eq!(
+            keys,
+            [
+                (b"a".to_vec(), None),
+                (b"c".to_vec(), Some(b"p".to_vec())),
+                (b"d".to_vec(), None)
+            ]
+        );
+        assert!(payload.ignored.is_empty());
     }
 
     #[test]

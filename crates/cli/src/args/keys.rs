@@ -6,8 +6,8 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
-    /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a
-    /// key of the key holders
+    /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, pgp:ADDRESS, pgp:NAME, pgp:FINGERPRINT or pgp:FILE
+    /// with an OpenPGP key, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders
     #[arg(
         short = 'r',
         long = "recipient",
@@ -18,13 +18,30 @@ pub(crate) struct RecipientArgs {
         hide_env_values = true
     )]
     pub(crate) recipients: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) pgp: PgpArgs,
+}
+
+/// Where OpenPGP keys are looked up.
+#[derive(Args, Debug)]
+pub(crate) struct PgpArgs {
+    /// File of OpenPGP public keys in which pgp:ADDRESS, pgp:NAME and pgp:FINGERPRINT are looked up [default: what
+    /// `gpg --export` gives]
+    #[arg(
+        long = "pgp-keyring",
+        value_name = "FILE",
+        env = "SEALIFT_PGP_KEYRING",
+        hide_env_values = true
+    )]
+    pub(crate) keyring: Option<PathBuf>,
 }
 
 /// With what the layers are opened.
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
-    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS), aes256:FILE, aes256:env:VAR or holders:KEYID; a passphrase
-    /// follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed
+    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP secret keys), aes256:FILE, aes256:env:VAR or
+    /// holders:KEYID; a passphrase follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed
     /// for pkcs7:CERT takes the certificate as well as its key: -k key.pem -k cert.pem
     #[arg(
         short = 'k',

@@ -23,7 +23,7 @@ pub(crate) use files::{CatArgs, ImageFilesArgs, LsArgs};
 pub(crate) use group_keys::*;
 pub(crate) use holders::*;
 pub(crate) use keys::{
-    HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, RecipientArgs,
+    HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, PgpArgs, RecipientArgs,
 };
 pub(crate) use nodes::*;
 pub(crate) use recipients::*;
@@ -218,6 +218,9 @@ Examples:
 
   Seal for two keys; either opens it
     sealift encrypt app:1 registry.example/app:sealed -r ops.pub.pem -r edge.crt
+
+  Seal for an OpenPGP key, by its fingerprint in gpg's keyring or from a file
+    sealift encrypt app:1 registry.example/app:1 -r pgp:FINGERPRINT -r pgp:colleague.asc --cipher ocicrypt
 
   Seal only the topmost layer, readable for skopeo and podman
     sealift encrypt app:1 registry.example/app:1 -r mykey.pub.pem --layer -1 --cipher ocicrypt

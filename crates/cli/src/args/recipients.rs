@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::common::{CredentialPair, PlatformArgs, RegistryArgs, ReportArgs, SourceArgs};
-use super::keys::{HoldersBothArgs, KeyArgs, RecipientArgs};
+use super::keys::{HoldersBothArgs, KeyArgs, PgpArgs, RecipientArgs};
 
 /// Lists and changes who may open the layers of a sealed image.
 ///
@@ -120,6 +120,9 @@ pub(crate) struct RecipientsRemoveArgs {
         required_unless_present_any = ["ids", "keys"]
     )]
     pub(crate) recipients: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) pgp: PgpArgs,
 
     /// The same by fingerprint (at least 8 digits), key ID or element (repeatable)
     #[arg(long = "id", value_name = "ID", value_parser = id)]

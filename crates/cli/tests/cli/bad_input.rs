@@ -268,8 +268,8 @@ fn references_and_options_without_sense_exit_2() {
             "local",
         ),
         (
-            &["encrypt", "oci:plain:v1", "oci:out", "-r", "pgp:a@b.test"],
-            "`pgp:` is not supported by this version",
+            &["encrypt", "oci:plain:v1", "oci:out", "-r", "pgp:01234567"],
+            "too short to name an OpenPGP key",
         ),
         (
             &["encrypt", "oci:plain:v1", "oci:out", "-r", "pkcs11:k.yaml"],
@@ -312,8 +312,8 @@ fn references_and_options_without_sense_exit_2() {
             "this is a public key",
         ),
         (
-            &["decrypt", "oci:plain:v1", "oci:out", "-k", "pgp:k.gpg"],
-            "`pgp:` is not supported by this version",
+            &["decrypt", "oci:plain:v1", "oci:out", "-k", "pgp::pass=x"],
+            "no file name given",
         ),
         (
             &["decrypt", "oci:plain:v1", "oci:out", "-k", "key.pem:fd=x"],

@@ -20,6 +20,7 @@ mod killed_transfer;
 mod master_key;
 mod mirrors;
 mod node;
+mod openpgp;
 mod output;
 mod pipelines;
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{End, open, testdata};
 use sealift_keywrap::keys::{parse_certificates, parse_private};
 use sealift_keywrap::{
-    ElementReport, Keyring, LayerSecret, Outcome, UnwrapError, WrapContext, WrappedKey,
+    ElementReport, Keyring, LayerSecret, Outcome, UnwrapError, WrapContext, WrappedKey, openpgp,
 };
 use sealift_layer::{
     Claims, CounterBlock, LayerKey, OpenError, PrivateOptions, PublicOptions, SecretSource,
@@ -92,6 +92,8 @@ fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
         ("jwe-ec384", "ec384.pem", "rsa.pem"),
         ("pkcs7", "x509.key.pem", "ec384.pem"),
         ("pkcs7", "x509.key.pem", "rsa.pem"),
+        ("pgp", "pgp2.sec.gpg", "rsa.pem"),
+        ("jwe-ec384", "ec384.pem", "pgp2.sec.gpg"),
     ] {
         let image = &json(&root.join("expected.json"))[layout];
         let blobs = root.join(layout).join("blobs/sha256");
@@ -125,7 +127,7 @@ fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
         };
         assert_eq!(report.seen.len(), 1);
         let expected = match (layout, other) {
-            ("pkcs7", "ec384.pem") => Outcome::NoIdentity,
+            ("pkcs7", "ec384.pem") | ("pgp", _) | (_, "pgp2.sec.gpg") => Outcome::NoIdentity,
             ("pkcs7", _) => Outcome::Failed(UnwrapError::NoCertificate),
             _ => Outcome::Failed(UnwrapError::NotForThisKey),
         };
@@ -136,6 +138,12 @@ fn opens_layers_of_skopeo_with_the_recipients_private_key_and_no_other() {
 fn keyring(root: &Path, file: &str) -> Keyring {
     let mut keyring = Keyring::new();
     let file = std::fs::read(root.join("keys").join(file)).unwrap();
+    if openpgp::is_key_file(&file) {
+        for key in openpgp::parse_secret(&file, None).unwrap() {
+            keyring.push(Box::new(key)).unwrap();
+        }
+        return keyring;
+    }
     for key in parse_private(&file, None).unwrap() {
         keyring.push(Box::new(key)).unwrap();
     }

@@ -3,9 +3,9 @@ use std::os::unix::fs::symlink;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sealift_keywrap::Password;
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{KeyType, generate, parse_public};
+use sealift_keywrap::{Password, openpgp};
 use sealift_layer::{Cipher, Embedding};
 use sealift_oci::Digest;
 
@@ -110,6 +110,73 @@ fn opens_with_a_certificate_that_came_with_the_payload() {
         "certificate 0 of the payload: this is no certificate",
     ];
     run(none).refused(3, &words, b"");
+}
+
+/// Layer 0 of what skopeo sealed for an OpenPGP key: its descriptor and its ciphertext.
+fn sealed_for_openpgp() -> (serde_json::Value, Vec<u8>) {
+    let blobs = testdata().join("pgp/blobs/sha256");
+    let index = fs::read(testdata().join("pgp/index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    let manifest = index["manifests"][0]["digest"].as_str().unwrap();
+    let manifest = fs::read(blobs.join(&manifest[7..])).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let descriptor = manifest["layers"][0].clone();
+    let digest = descriptor["digest"].as_str().unwrap().to_owned();
+    (descriptor, fs::read(blobs.join(&digest[7..])).unwrap())
+}
+
+#[test]
+fn opens_with_an_openpgp_key_in_the_folder_or_in_the_payload() {
+    let (descriptor, blob) = sealed_for_openpgp();
+    let payload = serde_json::json!({"Descriptor": descriptor});
+    let opened = |files: &[&str]| {
+        let lab = Lab::new(files);
+        lab.decoder().payload_json(payload.clone()).run(&blob)
+    };
+    let plain = opened(&["ec384.pem", "pgp2.sec.gpg"]).stdout;
+    let digest = Digest::sha256(&plain).to_string();
+    let expected = "sha256:6d684c383388cfdd6c85ff2d6c51586aae1ca64fbb56c9b1735448085e213186";
+    assert_eq!(digest, expected);
+    let missing = ["no key fits", "pgp RSA kid `5ca2df8f994b8ec8`"];
+    opened(&["ec384.pem"]).refused(3, &missing, b"");
+
+    let key = STANDARD.encode(fs::read(key_file("pgp2.sec.gpg")).unwrap());
+    let parameters =
+        serde_json::json!({"gpg-privatekeys": [key], "gpg-privatekeys-passwords": [null]});
+    let payload = serde_json::json!({
+        "DecryptConfig": {"Parameters": parameters}, "Descriptor": descriptor,
+    });
+    let lab = Lab::new(&[]);
+    assert_eq!(
+        lab.decoder().payload_json(payload).run(&blob).stdout.len(),
+        629
+    );
+}
+
+#[test]
+fn an_openpgp_key_in_the_folder_takes_its_passphrase_from_the_file_beside_it() {
+    let vectors = testdata().join("../keywrap/openpgp");
+    let file = |name: &str| fs::read(vectors.join(name)).unwrap();
+    let certificate = openpgp::parse_certificates(&file("rsa2048.pub.gpg"))
+        .unwrap()
+        .remove(0);
+    let recipient = certificate.unwrap().encryption_key(1_800_000_000).unwrap();
+    let embedding = Embedding::AnnotationsAndHeader;
+    let layer = Layer::seal_for(Box::new(recipient), Cipher::Chunked, embedding, GZIP, LEN);
+    for name in ["rsa2048.sec.gpg", "rsa2048.sec.asc", "rsa2048-stub.sec.gpg"] {
+        let lab = Lab::new(&[]);
+        let path = lab.path("keys").join(name);
+        fs::write(&path, file(name)).unwrap();
+        let missing = format!("{name}: key is encrypted and no password was given");
+        let run = lab.decoder().run(&layer.blob);
+        run.refused(3, &["no key fits", &missing], b"");
+        let password = lab.path("keys").join(format!("{name}.password"));
+        fs::write(&password, "incorrect\n").unwrap();
+        let wrong = format!("{name}: wrong password");
+        lab.decoder().run(&layer.blob).refused(3, &[&wrong], b"");
+        fs::write(&password, "correct\n").unwrap();
+        lab.decoder().run(&layer.blob).opened(&layer.plain);
+    }
 }
 
 #[test]
