@@ -88,7 +88,22 @@ impl Layout {
         let mut manifest = image.manifest;
         manifest["layers"][number]["digest"] = digest.into();
         manifest["layers"][number]["size"] = size.into();
-        let (digest, size) = self.put(&serde_json::to_vec(&manifest).unwrap());
+        self.replace_manifest(name, &manifest);
+    }
+
+    /// Replaces an annotation of every layer by what `change` makes of it.
+    #[track_caller]
+    pub fn replace_annotations(&self, name: &str, key: &str, change: impl Fn(&str) -> String) {
+        let mut manifest = self.image(name).manifest;
+        for layer in manifest["layers"].as_array_mut().unwrap() {
+            let before = layer["annotations"][key].as_str().unwrap();
+            layer["annotations"][key] = change(before).into();
+        }
+        self.replace_manifest(name, &manifest);
+    }
+
+    fn replace_manifest(&self, name: &str, manifest: &Value) {
+        let (digest, size) = self.put(&serde_json::to_vec(manifest).unwrap());
         let mut index: Value = read(&self.0.join("index.json"));
         for entry in index["manifests"].as_array_mut().unwrap() {
             if entry["annotations"]["org.opencontainers.image.ref.name"] == name {
@@ -158,6 +173,15 @@ impl Image {
     /// The digests of the layers, base first.
     pub fn layers(&self) -> Vec<String> {
         self.of_layers("digest")
+    }
+
+    /// An annotation of each layer, base first.
+    pub fn annotations(&self, key: &str) -> Vec<String> {
+        let layers = self.manifest["layers"].as_array().unwrap();
+        let values = layers.iter().map(|layer| &layer["annotations"][key]);
+        values
+            .map(|value| value.as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The media types of the layers, base first.

@@ -17,6 +17,7 @@ pub mod command;
 pub mod containerd;
 pub mod cri;
 pub mod disk;
+pub mod gpg;
 pub mod holders;
 pub mod keys;
 pub mod lab;
