@@ -18,7 +18,12 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let transfer = Transfer::prepare(&args.transfer)?;
-    let (identities, asking) = keys::identities(&args.keys.keys, &args.holders, console)?;
+    let (identities, asking) = keys::identities(
+        &args.keys.keys,
+        &args.holders,
+        Some(&args.providers),
+        console,
+    )?;
     let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
     let progress = Reporter::new(console);
     let open = Open {

@@ -51,6 +51,7 @@ pub(crate) fn run(
     let recipients = keys::recipients(
         &args.recipients.recipients,
         &args.holders,
+        Some(&args.providers),
         repository.as_deref(),
         &args.recipients.pgp,
         console,

@@ -104,7 +104,12 @@ fn with_files(
     look: impl FnOnce(&mut Files<'_>, &mut Output<'_>, &Way<'_>) -> Result<(), ImageError>,
 ) -> Result<(), Failure> {
     let reference = parse(reference)?;
-    let (identities, asking) = keys::identities(&args.keys.keys, &args.holders, console)?;
+    let (identities, asking) = keys::identities(
+        &args.keys.keys,
+        &args.holders,
+        Some(&args.providers),
+        console,
+    )?;
     let transport = transport(&args.registry, None)?;
     let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
     let progress = Reporter::new(console);

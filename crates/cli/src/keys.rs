@@ -18,11 +18,12 @@ use sealift_keywrap::{
 };
 use zeroize::Zeroizing;
 
-use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs, PgpArgs};
+use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs, PgpArgs, ProviderArgs};
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::keyholders::layers::{self, Asking};
 use crate::pgp;
+use crate::providers::Configured;
 
 /// Reads the keys that layers are sealed for; the same key twice counts once.
 ///
@@ -31,6 +32,7 @@ use crate::pgp;
 pub(crate) fn recipients(
     specs: &[String],
     holders: &HoldersRecipientArgs,
+    providers: Option<&ProviderArgs>,
     repository: Option<&str>,
     pgp: &PgpArgs,
     console: &Console,
@@ -38,6 +40,7 @@ pub(crate) fn recipients(
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut directory = pgp::Directory::new(pgp.keyring.as_deref(), console);
+    let mut providers = Configured::new(providers, specs);
     let mut add = |recipient: Box<dyn Recipient>, name: Option<String>| {
         let name = name.unwrap_or_else(|| recipient.fingerprint());
         if seen.insert((recipient.scheme().to_string(), name.clone())) {
@@ -76,6 +79,10 @@ pub(crate) fn recipients(
             RecipientSpec::Holders(id) => {
                 add(layers::recipient(&id, holders, repository)?, None);
             }
+            RecipientSpec::Provider { name, params } => {
+                let (recipient, label) = providers.recipient(&name, params.as_deref())?;
+                add(recipient, Some(label));
+            }
             other => return Err(unsupported(recipient_scheme(&other))),
         }
     }
@@ -89,12 +96,14 @@ pub(crate) fn recipients(
 pub(crate) fn identities(
     specs: &[String],
     holders: &HoldersIdentityArgs,
+    providers: Option<&ProviderArgs>,
     console: &Console,
 ) -> Result<(Keyring, Asking), Failure> {
     let mut asking = Asking::default();
     let mut keyring = Keyring::new();
     let mut certificates = Certificates::default();
     let mut passwords = Passwords::default();
+    let mut providers = Configured::new(providers, specs);
     let full = |error: KeyringError| Failure::of(Code::Usage, &error);
     for spec in specs {
         match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
@@ -144,6 +153,10 @@ pub(crate) fn identities(
             }
             IdentitySpec::Holders(id) => {
                 let identity = asking.identity(&id, holders)?;
+                keyring.push(identity).map_err(full)?;
+            }
+            IdentitySpec::Provider { name, params } => {
+                let identity = providers.identity(&name, params.as_deref())?;
                 keyring.push(identity).map_err(full)?;
             }
             other => return Err(unsupported(identity_scheme(&other))),
@@ -437,13 +450,12 @@ fn unsupported(scheme: &str) -> Failure {
         Code::Usage,
         format!("`{scheme}:` is not supported by this version"),
     )
-    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), an OpenPGP key (pgp:), aes256: or holders:")
+    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), an OpenPGP key (pgp:), aes256:, holders: or provider:")
 }
 
 fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
     match spec {
         RecipientSpec::Pkcs11(_) => "pkcs11",
-        RecipientSpec::Provider { .. } => "provider",
         RecipientSpec::Kms(_) => "kms",
         _ => "this kind",
     }
@@ -452,7 +464,6 @@ fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
 fn identity_scheme(spec: &IdentitySpec) -> &'static str {
     match spec {
         IdentitySpec::Pkcs11(_) => "pkcs11",
-        IdentitySpec::Provider { .. } => "provider",
         IdentitySpec::Kms(_) => "kms",
         _ => "this kind",
     }

@@ -21,6 +21,7 @@ mod inspect;
 mod interrupt;
 mod keygen;
 mod keyholders;
+mod keyprovider;
 mod keys;
 mod machine;
 mod output;
@@ -29,6 +30,7 @@ mod places;
 #[cfg(feature = "server")]
 mod policy;
 mod progress;
+mod providers;
 mod recipients;
 mod report;
 mod routes;
@@ -76,6 +78,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Config(args) => return config::run(args, console),
         Command::Tags(args) => return tags::run(args, console),
         Command::Delete(args) => return delete::run(args, console),
+        Command::Keyprovider(args) => return keyprovider::run(args, console),
         Command::Encrypt(_)
         | Command::Decrypt(_)
         | Command::Copy(_)

@@ -42,8 +42,12 @@ pub(crate) fn run(
             let job = Job::prepare(&args.change)?;
             let recipients =
                 job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
-            let (keys, asking) =
-                keys::identities(&args.keys.keys, &args.change.holders.identity(), console)?;
+            let (keys, asking) = keys::identities(
+                &args.keys.keys,
+                &args.change.holders.identity(),
+                Some(&args.change.providers),
+                console,
+            )?;
             let change = Change::Add {
                 recipients: &recipients,
                 keys: &keys,
@@ -54,8 +58,12 @@ pub(crate) fn run(
             let job = Job::prepare(&args.change)?;
             let recipients =
                 job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
-            let (keys, asking) =
-                keys::identities(&args.keys.keys, &args.change.holders.identity(), console)?;
+            let (keys, asking) = keys::identities(
+                &args.keys.keys,
+                &args.change.holders.identity(),
+                Some(&args.change.providers),
+                console,
+            )?;
             let change = Change::Rotate {
                 recipients: &recipients,
                 keys: &keys,
@@ -85,7 +93,12 @@ fn remove(
         }
         names.push(fingerprint);
     }
-    let (keys, asking) = keys::identities(&args.keys, &args.change.holders.identity(), console)?;
+    let (keys, asking) = keys::identities(
+        &args.keys,
+        &args.change.holders.identity(),
+        Some(&args.change.providers),
+        console,
+    )?;
     let change = Change::Remove {
         names: &names,
         keys: (!keys.is_empty()).then_some(&keys as Identities<'_>),
@@ -159,7 +172,14 @@ impl<'a> Job<'a> {
         console: &Console,
     ) -> Result<Vec<Box<dyn sealift_keywrap::Recipient>>, Failure> {
         let holders = self.args.holders.recipient();
-        keys::recipients(specs, &holders, self.repository().as_deref(), pgp, console)
+        keys::recipients(
+            specs,
+            &holders,
+            Some(&self.args.providers),
+            self.repository().as_deref(),
+            pgp,
+            console,
+        )
     }
 
     fn run(

@@ -20,7 +20,12 @@ pub(crate) fn run(
     let reference = parse(&args.source.reference)?;
     let identities = match args.keys.keys.as_slice() {
         [] => None,
-        specs => Some(keys::identities(specs, &args.holders, console)?),
+        specs => Some(keys::identities(
+            specs,
+            &args.holders,
+            Some(&args.providers),
+            console,
+        )?),
     };
     let transport = transport(&args.source.registry, None)?;
     let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);

@@ -4,6 +4,8 @@
 //! KEK = HKDF-SHA-256(salt, key, info `sealift/v1/aes256`, 32); AES-256-GCM with nonce zero, which the fresh salt
 //! makes safe; additional data `sealift/v1/aes256\n` and the key's name. A key is named by the hex SHA-256 of its
 //! octets and is used only for elements that carry its name.
+//!
+//! As a key-encryption key, without any derivation, it also opens the packets of Confidential Containers (module `coco`).
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Identity, LayerSecret, MAX_ELEMENT_LEN, Recipient, RecipientInfo, Scheme, UnwrapError,
-    WrapContext, WrapError, WrappedKey, sealift_element::Members,
+    WrapContext, WrapError, WrappedKey, coco, sealift_element::Members,
 };
 
 /// A key that a customer keeps. Wiped on drop, silent under `Debug`.
@@ -171,7 +173,7 @@ impl Recipient for CustomerKey {
 
 impl Identity for CustomerKey {
     fn opens(&self, scheme: &Scheme) -> bool {
-        *scheme == Scheme::sealift()
+        *scheme == Scheme::sealift() || *scheme == coco::scheme()
     }
 
     fn fingerprint(&self) -> String {
@@ -187,6 +189,9 @@ impl Identity for CustomerKey {
         wrapped: &WrappedKey,
         _: &WrapContext<'_>,
     ) -> Result<LayerSecret, UnwrapError> {
+        if wrapped.scheme == coco::scheme() {
+            return coco::open(&self.octets, &wrapped.element);
+        }
         if !self.opens(&wrapped.scheme) {
             return Err(UnwrapError::NotForThisKey);
         }

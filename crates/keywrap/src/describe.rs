@@ -1,6 +1,6 @@
 use crate::{
-    Scheme, WrappedKey, customer_key, jwe, openpgp, pkcs7, pkcs7::IssuerAndSerial, threshold_label,
-    xwing,
+    KeySet, Scheme, WrappedKey, coco, customer_key, jwe, openpgp, pkcs7, pkcs7::IssuerAndSerial,
+    threshold_label, xwing,
 };
 
 /// What an element says about one of its recipients, without any key.
@@ -18,19 +18,26 @@ pub struct RecipientInfo {
     pub certificate: Option<IssuerAndSerial>,
 }
 
-/// Lists the recipients of an element as far as its envelope names them.
-///
-/// Never empty: an element that cannot be read still has one recipient, of unknown algorithm.
-pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
-    let unknown = || {
-        vec![RecipientInfo {
-            scheme: wrapped.scheme.clone(),
+impl RecipientInfo {
+    /// Returns all that is known of an element that does not name its recipients.
+    pub(crate) fn unknown(scheme: Scheme) -> Self {
+        Self {
+            scheme,
             algorithm: None,
             key_id: None,
             fingerprint: None,
             certificate: None,
-        }]
-    };
+        }
+    }
+}
+
+/// Lists the recipients of an element as far as its envelope names them.
+///
+/// Of a [set of keys](KeySet) those of all its keys. Never empty: an element that cannot be read still has one recipient, of unknown algorithm.
+pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
+    if let Some(Ok(set)) = KeySet::of(wrapped) {
+        return set.keys().iter().flat_map(describe).collect();
+    }
     let recipients = match &wrapped.scheme {
         Scheme::Jwe => jwe::describe(&wrapped.element),
         Scheme::Pkcs7 => pkcs7::describe(&wrapped.element),
@@ -43,10 +50,11 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
                 None => customer_key::describe(&wrapped.element),
             }
         }
+        packet if *packet == coco::scheme() => coco::describe(&wrapped.element),
         _ => Vec::new(),
     };
     if recipients.is_empty() {
-        unknown()
+        vec![RecipientInfo::unknown(wrapped.scheme.clone())]
     } else {
         recipients
     }

@@ -20,6 +20,15 @@ pub enum WrapError {
     /// The system gave no random octets.
     #[error("no randomness available")]
     Randomness,
+
+    /// A key provider was to wrap the key, and did not.
+    #[error("key provider `{name}`: {reason}")]
+    Provider {
+        /// Its name.
+        name: Box<str>,
+        /// What it said, or what kept it from saying anything.
+        reason: Box<str>,
+    },
 }
 
 /// Why an element could not be unwrapped.
@@ -69,6 +78,24 @@ pub enum UnwrapError {
     /// Key holders, or whoever asks them, could not be reached.
     #[error("key holders unavailable: {reason}")]
     Unavailable {
+        /// What is in the way.
+        reason: Box<str>,
+    },
+
+    /// A key provider was asked and did not unwrap the key: it refused, failed, or answered nonsense.
+    #[error("key provider `{name}`: {reason}")]
+    ProviderFailed {
+        /// Its name.
+        name: Box<str>,
+        /// What it said.
+        reason: Box<str>,
+    },
+
+    /// A key provider could not be asked, or gave no answer in time.
+    #[error("key provider `{name}` unavailable: {reason}")]
+    ProviderUnavailable {
+        /// Its name.
+        name: Box<str>,
         /// What is in the way.
         reason: Box<str>,
     },

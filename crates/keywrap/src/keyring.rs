@@ -8,7 +8,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Certificate, Identity, LayerSecret, RecipientInfo, Scheme, UnwrapError, WrapContext,
+    Certificate, Identity, KeySet, LayerSecret, RecipientInfo, Scheme, UnwrapError, WrapContext,
     WrappedKey, describe, jwe::more_telling,
 };
 
@@ -68,9 +68,11 @@ impl Keyring {
 
     /// Tells every identity which elements of its schemes will probably be asked for soon.
     pub fn prepare(&self, wraps: &[WrappedKey]) {
+        let within: Vec<_> = wraps.iter().flat_map(keys_within).collect();
         for identity in &self.identities {
             let understood = wraps
                 .iter()
+                .chain(&within)
                 .filter(|wrapped| identity.opens(&wrapped.scheme));
             let understood: Vec<_> = understood.cloned().collect();
             if !understood.is_empty() {
@@ -103,21 +105,29 @@ impl Keyring {
             .map(|wrapped| ElementReport {
                 scheme: wrapped.scheme.clone(),
                 recipients: describe(wrapped),
-                outcome: Outcome::NoIdentity,
+                outcome: match KeySet::of(wrapped) {
+                    Some(Err(error)) => Outcome::Failed(error),
+                    _ => Outcome::NoIdentity,
+                },
             })
             .collect();
+        let parts: Vec<Part> = elements
+            .iter()
+            .enumerate()
+            .flat_map(|(element, wrapped)| Part::all(element, wrapped))
+            .collect();
         let mut trials = Vec::new();
-        for (element, report) in reports.iter().enumerate() {
-            let named = self.named_by(report);
-            trials.extend(named.map(|identity| Trial { element, identity }));
+        for (part, tried) in parts.iter().enumerate() {
+            let named = self.named_by(&tried.recipients);
+            trials.extend(named.map(|identity| Trial { part, identity }));
         }
         let named: BTreeSet<Trial> = trials.iter().copied().collect();
-        for (element, report) in reports.iter().enumerate() {
-            if report.names_its_keys() {
+        for (part, tried) in parts.iter().enumerate() {
+            if names_its_keys(&tried.recipients) {
                 continue;
             }
             for identity in 0..self.identities.len() {
-                let trial = Trial { element, identity };
+                let trial = Trial { part, identity };
                 if !named.contains(&trial) {
                     trials.push(trial);
                 }
@@ -126,6 +136,7 @@ impl Keyring {
         Candidates {
             keyring: self,
             elements,
+            parts,
             context,
             reports,
             trials: trials.into_iter(),
@@ -134,10 +145,9 @@ impl Keyring {
     }
 
     /// Returns the identities that an element names, in the order of its recipients.
-    fn named_by<'a>(&'a self, report: &'a ElementReport) -> impl Iterator<Item = usize> + 'a {
+    fn named_by<'a>(&'a self, recipients: &'a [RecipientInfo]) -> impl Iterator<Item = usize> + 'a {
         let mut seen = Vec::new();
-        report
-            .recipients
+        recipients
             .iter()
             .flat_map(|info| [info.fingerprint.as_deref(), info.key_id.as_deref()])
             .flatten()
@@ -188,6 +198,7 @@ pub struct Unwrapped {
 pub struct Candidates<'a> {
     keyring: &'a Keyring,
     elements: &'a [WrappedKey],
+    parts: Vec<Part>,
     context: WrapContext<'a>,
     reports: Vec<ElementReport>,
     trials: std::vec::IntoIter<Trial>,
@@ -201,13 +212,17 @@ impl Candidates<'_> {
     }
 
     fn attempt(&mut self, trial: Trial) -> Option<Unwrapped> {
-        let wrapped = self.elements.get(trial.element)?;
+        let part = self.parts.get(trial.part)?;
+        let wrapped = match &part.within {
+            Some(wrapped) => wrapped,
+            None => self.elements.get(part.element)?,
+        };
         let identity = self.keyring.identities.get(trial.identity)?;
-        let report = self.reports.get_mut(trial.element)?;
+        let report = self.reports.get_mut(part.element)?;
         if !identity.opens(&wrapped.scheme) {
             return None;
         }
-        let Some(left) = self.operations_left.checked_sub(report.recipients.len()) else {
+        let Some(left) = self.operations_left.checked_sub(part.recipients.len()) else {
             report.outcome.note_limit();
             return None;
         };
@@ -217,7 +232,7 @@ impl Candidates<'_> {
                 let fingerprint = identity.fingerprint();
                 report.outcome.note_opened(&fingerprint);
                 Some(Unwrapped {
-                    element: trial.element,
+                    element: part.element,
                     fingerprint,
                     secret,
                 })
@@ -253,8 +268,51 @@ impl fmt::Debug for Candidates<'_> {
 
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 struct Trial {
-    element: usize,
+    part: usize,
     identity: usize,
+}
+
+/// Something that is tried on its own: an element as it is, or one of the keys in it.
+struct Part {
+    element: usize,
+    /// The key, unless this is the element itself.
+    within: Option<WrappedKey>,
+    recipients: Vec<RecipientInfo>,
+}
+
+impl Part {
+    /// Returns an element as it is, for whoever understands its scheme, and the keys in it.
+    fn all(element: usize, wrapped: &WrappedKey) -> Vec<Self> {
+        let within = keys_within(wrapped);
+        let recipients = match within.as_slice() {
+            [] => describe(wrapped),
+            // Those of its keys do not open the element itself.
+            _ => vec![RecipientInfo::unknown(wrapped.scheme.clone())],
+        };
+        let mut parts = vec![Self {
+            element,
+            within: None,
+            recipients,
+        }];
+        parts.extend(within.into_iter().map(|key| Self {
+            element,
+            recipients: describe(&key),
+            within: Some(key),
+        }));
+        parts
+    }
+}
+
+/// Returns the keys of a set; none for all other elements, and for a set that cannot be read.
+fn keys_within(wrapped: &WrappedKey) -> Vec<WrappedKey> {
+    match KeySet::of(wrapped) {
+        Some(Ok(set)) => set.into_keys(),
+        _ => Vec::new(),
+    }
+}
+
+fn names_its_keys(recipients: &[RecipientInfo]) -> bool {
+    recipients.iter().all(|info| info.fingerprint.is_some())
 }
 
 /// What became of one element.
@@ -266,14 +324,6 @@ pub struct ElementReport {
     pub recipients: Vec<RecipientInfo>,
     /// Why it did not open, or that it did.
     pub outcome: Outcome,
-}
-
-impl ElementReport {
-    fn names_its_keys(&self) -> bool {
-        self.recipients
-            .iter()
-            .all(|info| info.fingerprint.is_some())
-    }
 }
 
 impl fmt::Display for ElementReport {

@@ -5,10 +5,12 @@
 //! [`Keyring`] holds many identities and says, element by element, why none of them fits.
 
 mod agreement;
+mod coco;
 pub mod customer_key;
 mod describe;
 mod error;
 pub mod jwe;
+mod key_set;
 mod keyring;
 pub mod keys;
 pub mod openpgp;
@@ -25,6 +27,7 @@ pub mod xwing;
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
 pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
+pub use key_set::KeySet;
 pub use keyring::{Candidates, ElementReport, Keyring, KeyringError, Outcome, Unwrapped};
 pub use keys::{Certificate, KeyError, Password, PrivateKey, PublicKey};
 pub use password_source::{KeyFile, PasswordSource};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use sealift_keywrap::{
-    Identity, Keyring, KeyringError, LayerSecret, Outcome, Recipient, Scheme, UnwrapError,
+    Identity, KeySet, Keyring, KeyringError, LayerSecret, Outcome, Recipient, Scheme, UnwrapError,
     WrapContext, WrappedKey, customer_key::CustomerKey, keys,
 };
 use zeroize::Zeroizing;
@@ -279,4 +279,105 @@ fn a_hostile_list_of_recipients_does_not_keep_keys_busy_forever() {
         Outcome::Failed(UnwrapError::NotForThisKey)
     );
     assert_eq!(report[63].outcome, Outcome::NotTried);
+}
+
+fn under(name: &str, element: Vec<u8>) -> WrappedKey {
+    WrappedKey {
+        scheme: Scheme::Provider(name.into()),
+        element,
+    }
+}
+
+#[test]
+fn the_keys_of_a_set_are_tried_one_by_one_whatever_its_annotation_is_called() {
+    for name in ["vault", "attestation-agent", "sealift"] {
+        let log = Log::default();
+        let ring = ring(&log, &[("a", None, false), ("b", Some("kid-b"), true)]);
+        let keys = vec![jwe("", "first"), jwe(r#","kid":"kid-b""#, "last")];
+        let set = KeySet::new(keys).expect("a set");
+        let elements = [under(name, set.to_element())];
+        let mut candidates = ring.unwrap_keys(&elements, WrapContext::default());
+        let opened = candidates.next().expect("opens");
+        assert_eq!((opened.element, opened.secret.expose()), (0, &b"b"[..]));
+        // The one that is named comes first.
+        assert_eq!(
+            log.lock().expect("a log").first(),
+            Some(&"b:last".to_owned())
+        );
+        let report = candidates.into_report();
+        assert_eq!(report.len(), 1);
+        assert_eq!(report[0].recipients.len(), 2);
+        assert_eq!(report[0].recipients[1].key_id.as_deref(), Some("kid-b"));
+        assert_eq!(report[0].recipients[1].scheme, Scheme::Jwe);
+    }
+}
+
+#[test]
+fn a_set_is_looked_into_before_keys_are_asked_for() {
+    /// Notes what it is told to prepare for.
+    #[derive(Debug)]
+    struct Far(Arc<Mutex<Vec<WrappedKey>>>);
+
+    impl Identity for Far {
+        fn opens(&self, scheme: &Scheme) -> bool {
+            *scheme == Scheme::Jwe
+        }
+
+        fn fingerprint(&self) -> String {
+            "far".into()
+        }
+
+        fn prepare(&self, wraps: &[WrappedKey]) {
+            self.0.lock().expect("a list").extend(wraps.to_vec());
+        }
+
+        fn unwrap_key(
+            &self,
+            _: &WrappedKey,
+            _: &WrapContext<'_>,
+        ) -> Result<LayerSecret, UnwrapError> {
+            Err(UnwrapError::NotForThisKey)
+        }
+    }
+
+    let told = Arc::default();
+    let mut ring = Keyring::new();
+    ring.push(Box::new(Far(Arc::clone(&told)))).expect("room");
+    let set = KeySet::new(vec![jwe("", "within")]).expect("a set");
+    ring.prepare(&[jwe("", "beside"), under("vault", set.to_element())]);
+    let told = told.lock().expect("a list");
+    assert_eq!(*told, [jwe("", "beside"), jwe("", "within")]);
+}
+
+#[test]
+fn a_set_that_cannot_be_read_says_so() {
+    let ring = ring(&Log::default(), &[("a", None, true)]);
+    let element = br#"{"v":2,"type":"sealift.keys","keys":[]}"#.to_vec();
+    let elements = [under("vault", element)];
+    let report = ring
+        .unwrap_keys(&elements, WrapContext::default())
+        .into_report();
+    let name = "sealift.keys v2".into();
+    let expected = Outcome::Failed(UnwrapError::UnsupportedAlgorithm { name });
+    assert_eq!(report[0].outcome, expected);
+}
+
+/// A set of many keys costs what its keys cost, and hostile sets end at the ring's limit.
+#[test]
+fn sets_count_towards_the_limit_of_operations() {
+    let log = Log::default();
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let identities: Vec<_> = names.iter().map(|name| (*name, None, false)).collect();
+    let ring = ring(&log, &identities);
+    let keys = (0..48).map(|n| jwe("", &n.to_string()));
+    let set = KeySet::new(keys.collect()).expect("a set");
+    let elements = vec![under("vault", set.to_element()); 64];
+    let mut candidates = ring.unwrap_keys(&elements, WrapContext::default());
+    assert!(candidates.next().is_none());
+    let report = candidates.into_report();
+    assert_eq!(log.lock().expect("a log").len(), Keyring::MAX_OPERATIONS);
+    assert_eq!(
+        report.last().map(|last| &last.outcome),
+        Some(&Outcome::NotTried)
+    );
 }

@@ -198,3 +198,68 @@ fn each_bit_of_a_customer_element_counts() {
         }
     }
 }
+
+#[test]
+fn every_packet_of_confidential_containers_ends_as_its_vector_says() {
+    let vectors = vectors("coco");
+    assert_eq!(vectors.len(), 43);
+    let mut failures = Vec::new();
+    for vector in vectors {
+        let octets = hex::decode(&vector.key).expect("hex");
+        let key = CustomerKey::from_file(&octets).expect("a key");
+        let wrapped = |name: &str| WrappedKey {
+            scheme: Scheme::Provider(name.into()),
+            element: vector.element.clone(),
+        };
+        let got = outcome(key.unwrap_key(&wrapped("attestation-agent"), &WrapContext::default()));
+        if got != vector.expect {
+            failures.push(format!("{}: {got}", vector.name));
+        }
+        // Under another name it is another provider's.
+        let other = key.unwrap_key(&wrapped("demo"), &WrapContext::default());
+        assert_eq!(outcome(other), "wrapped for another key");
+        if vector.expect == "opened" {
+            let described = describe(&wrapped("attestation-agent"));
+            assert_eq!(described.len(), 1);
+            assert_eq!(described[0].key_id.as_deref(), Some("kbs:///default/key/1"));
+        }
+    }
+    assert_eq!(failures, Vec::<String>::new());
+}
+
+/// The packet of a valid vector cut at every octet, and with every bit of its octets turned over: nothing else opens, and
+/// with `A256GCM` nothing opens to anything else.
+#[test]
+fn no_packet_opens_that_was_cut_or_changed() {
+    for (name, authenticated) in [("gcm_v2", true), ("ctr_v2", false)] {
+        let vector = vectors("coco")
+            .into_iter()
+            .find(|vector| vector.name == name)
+            .expect("a vector");
+        let octets = hex::decode(&vector.key).expect("hex");
+        let key = CustomerKey::from_file(&octets).expect("a key");
+        let open = |element: &[u8]| {
+            let wrapped = WrappedKey {
+                scheme: Scheme::Provider("attestation-agent".into()),
+                element: element.to_vec(),
+            };
+            key.unwrap_key(&wrapped, &WrapContext::default())
+        };
+        let secret = read("skopeo/jwe-ec256.secret.json");
+        for length in 0..vector.element.len() {
+            assert!(open(&vector.element[..length]).is_err(), "{length}");
+        }
+        for position in 0..vector.element.len() {
+            for bit in 0..8 {
+                let mut element = vector.element.clone();
+                element[position] ^= 1 << bit;
+                if let Ok(opened) = open(&element) {
+                    // Changes to names of unknown members, or without authentication.
+                    let same = opened.expose() == secret;
+                    assert!(same || !authenticated, "{position} {bit}");
+                    assert!(opened.is_private_options());
+                }
+            }
+        }
+    }
+}

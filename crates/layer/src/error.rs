@@ -311,6 +311,9 @@ impl KeyReport {
         failures()
             .find(|error| matches!(error, UnwrapError::Denied { .. }))
             .or_else(|| failures().find(|error| matches!(error, UnwrapError::Unavailable { .. })))
+            .or_else(|| {
+                failures().find(|error| matches!(error, UnwrapError::ProviderUnavailable { .. }))
+            })
     }
 
     /// How many elements a message lists.

@@ -19,7 +19,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Sets up a laboratory for a test that needs these programs (`root` stands for being root), or `None` where one is missing.
+    /// Sets up a laboratory for a test that needs these programs (`root` stands for being root,
+    /// `python3-MODULE` for a module of Debian's Python), or `None` where one is missing.
     ///
     /// # Panics
     ///
@@ -171,6 +172,10 @@ pub fn digest_of(file: &Path) -> String {
 fn is_there(program: &str) -> bool {
     if program == "root" {
         return call("id", &["-u"]) == "0";
+    }
+    if let Some(module) = program.strip_prefix("python3-") {
+        let import = format!("import {module}");
+        return run(Command::new("/usr/bin/python3").args(["-c", &import])).code == Some(0);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

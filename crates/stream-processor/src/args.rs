@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 /// Opens one sealed container layer: sealed octets on standard input, plain octets on standard output.
 ///
@@ -31,6 +32,28 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SOCKET", env = "SEALIFT_AGENT")]
     pub(crate) agent: Option<PathBuf>,
 
+    /// File that says how ocicrypt key providers are reached; each configured one is asked for what stands under its name
+    ///
+    /// A file that does not exist names none. What else is wrong with it matters only to a layer that no other key opens,
+    /// and is told then.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OCICRYPT_KEYPROVIDER_CONFIG",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    keyprovider_config: Option<PathBuf>,
+
+    /// How many seconds a key provider may take for one key
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3600),
+        env = "SEALIFT_PROVIDER_TIMEOUT"
+    )]
+    pub(crate) provider_timeout: u16,
+
     /// containerd's root folder, whose content store tells about layers when containerd itself does not
     #[arg(long, value_name = "DIR", default_value = DEFAULT_CONTAINERD_ROOT)]
     pub(crate) containerd_root: PathBuf,
@@ -53,6 +76,12 @@ impl Args {
             folders.push(default_keys());
         }
         folders
+    }
+
+    /// Returns the configuration of key providers; an empty variable counts as none, as in ocicrypt.
+    pub(crate) fn keyprovider_config(&self) -> Option<&Path> {
+        let file = self.keyprovider_config.as_deref();
+        file.filter(|file| !file.as_os_str().is_empty())
     }
 
     /// Returns the folder for temporary files. `/tmp` often lies in memory, `/var/tmp` does not.

@@ -121,6 +121,9 @@ impl DecodeError {
                 "containerd sets it; by hand: STREAM_PROCESSOR_MEDIATYPE=<media type>+encrypted",
             ),
             Self::Open(_) | Self::NoKeyAndStore { .. } => match self.decisive()? {
+                UnwrapError::ProviderUnavailable { .. } => Some(
+                    "the file in OCICRYPT_KEYPROVIDER_CONFIG tells how key providers are reached",
+                ),
                 UnwrapError::Denied { .. } => Some(
                     "ask the operators of the key holders; the reason is in their audit record",
                 ),

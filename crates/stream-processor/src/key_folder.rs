@@ -10,6 +10,7 @@ use sealift_keywrap::keys::{
     Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private,
 };
 use sealift_keywrap::{Identity, KeyError, Keyring, Password, openpgp, xwing};
+use sealift_provider::{CallOptions, Config, Providers};
 use zeroize::Zeroizing;
 
 use crate::payload::Payload;
@@ -77,6 +78,45 @@ impl Keys {
         self.notes.push(format!("agent at {}", socket.display()));
         if let Err(error) = self.ring.push(Box::new(AgentIdentity::new(socket))) {
             self.notes.push(format!("agent: {error}"));
+        }
+    }
+
+    /// Adds the key providers of a configuration file, behind the keys that are here: each opens what stands under its name.
+    pub fn add_providers(&mut self, file: &Path, options: CallOptions) {
+        let place = file.display();
+        let octets = match fs::File::open(file) {
+            Ok(file) => read_wiped(file, Config::MAX_LEN),
+            Err(error) => Err(error),
+        };
+        let config = match octets {
+            Ok(octets) => Config::parse(&octets),
+            Err(error) => {
+                return self
+                    .notes
+                    .push(format!("no key providers: {place}: {error}"));
+            }
+        };
+        let providers = match config {
+            Ok(config) => Providers::new(config, options),
+            Err(error) => {
+                return self
+                    .notes
+                    .push(format!("no key providers: {place}: {error}"));
+            }
+        };
+        for name in providers.names() {
+            let pushed = match providers.identity(name, None) {
+                Ok(identity) => self
+                    .ring
+                    .push(Box::new(identity))
+                    .err()
+                    .map(|error| error.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            match pushed {
+                None => self.notes.push(format!("key provider `{name}`")),
+                Some(error) => self.notes.push(format!("key provider `{name}`: {error}")),
+            }
         }
     }
 

@@ -4,13 +4,15 @@ mod afterlife;
 mod args;
 mod payload_source;
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
+use sealift_provider::CallOptions;
 use sealift_stream_processor::{ContentStore, DecodeError, Horizon, Job, Keys, Payload, decode};
 
 use crate::args::Args;
@@ -70,6 +72,13 @@ fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, De
     for folder in args.key_folders() {
         keys.add_folder(&folder);
     }
+    if let Some(config) = args.keyprovider_config() {
+        let options = CallOptions {
+            timeout: Duration::from_secs(args.provider_timeout.into()),
+            hidden: our_variables(),
+        };
+        keys.add_providers(config, options);
+    }
     if let Some(socket) = &args.agent {
         keys.add_agent(socket);
     }
@@ -86,6 +95,14 @@ fn run(args: &Args, media_type: Option<&str>, keys: &mut Keys) -> Result<u64, De
         spool: &args.spool_dir(),
     };
     decode(&job, &mut source, &mut sink)
+}
+
+/// Returns the environment variables that are none of a key provider's business.
+fn our_variables() -> Vec<OsString> {
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_encoded_bytes().starts_with(b"SEALIFT_"))
+        .collect()
 }
 
 /// Standard input and output without the buffers that `std` puts around them.

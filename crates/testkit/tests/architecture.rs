@@ -117,7 +117,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "stream-processor",
-        uses: &["sys", "layer", "keywrap", "oci", "agent"],
+        uses: &["sys", "layer", "keywrap", "oci", "provider", "agent"],
         never: &[],
         asks_not: &[],
     },

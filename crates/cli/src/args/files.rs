@@ -1,7 +1,7 @@
 use clap::Args;
 use sealift_oci::Platform;
 
-use super::{HoldersIdentityArgs, OptionalKeyArgs, RegistryArgs};
+use super::{HoldersIdentityArgs, OptionalKeyArgs, ProviderArgs, RegistryArgs};
 
 /// Writes a file of an image to standard output.
 ///
@@ -92,6 +92,9 @@ pub(crate) struct ImageFilesArgs {
 
     #[command(flatten)]
     pub(crate) holders: HoldersIdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,

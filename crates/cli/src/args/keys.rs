@@ -7,7 +7,8 @@ use clap::Args;
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
     /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, pgp:ADDRESS, pgp:NAME, pgp:FINGERPRINT or pgp:FILE
-    /// with an OpenPGP key, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders
+    /// with an OpenPGP key, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders,
+    /// provider:NAME[:PARAMS] with a key provider, which sees the layers' keys
     #[arg(
         short = 'r',
         long = "recipient",
@@ -40,8 +41,9 @@ pub(crate) struct PgpArgs {
 /// With what the layers are opened.
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
-    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP secret keys), aes256:FILE, aes256:env:VAR or
-    /// holders:KEYID; a passphrase follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed
+    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP secret keys), aes256:FILE, aes256:env:VAR,
+    /// holders:KEYID or provider:NAME[:PARAMS]; a passphrase follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the
+    /// machine, :pass=PASSPHRASE. What was sealed
     /// for pkcs7:CERT takes the certificate as well as its key: -k key.pem -k cert.pem
     #[arg(
         short = 'k',

@@ -5,8 +5,10 @@ mod config;
 mod files;
 mod group_keys;
 mod holders;
+mod keyprovider;
 mod keys;
 mod nodes;
+mod providers;
 mod recipients;
 mod repositories;
 
@@ -22,10 +24,12 @@ pub(crate) use config::*;
 pub(crate) use files::{CatArgs, ImageFilesArgs, LsArgs};
 pub(crate) use group_keys::*;
 pub(crate) use holders::*;
+pub(crate) use keyprovider::*;
 pub(crate) use keys::{
     HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, PgpArgs, RecipientArgs,
 };
 pub(crate) use nodes::*;
+pub(crate) use providers::*;
 pub(crate) use recipients::*;
 pub(crate) use repositories::{DeleteArgs, TagsArgs};
 
@@ -94,6 +98,7 @@ pub(crate) enum Command {
     Policy(PolicyArgs),
     Posture(PostureArgs),
     Audit(AuditArgs),
+    Keyprovider(KeyproviderArgs),
     Doctor(DoctorArgs),
     Config(ConfigArgs),
     Completion(CompletionArgs),
@@ -115,6 +120,9 @@ pub(crate) struct EncryptArgs {
 
     #[command(flatten)]
     pub(crate) holders: HoldersRecipientArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
@@ -248,6 +256,9 @@ pub(crate) struct DecryptArgs {
     pub(crate) holders: HoldersIdentityArgs,
 
     #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
+
+    #[command(flatten)]
     pub(crate) layers: LayerArgs,
 
     #[command(flatten)]
@@ -345,6 +356,9 @@ pub(crate) struct VerifyArgs {
 
     #[command(flatten)]
     pub(crate) holders: HoldersIdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 
     /// How many layers are read at the same time [default: number of processors, at most 8, and at least
     /// 6 from a registry]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::common::{CredentialPair, PlatformArgs, RegistryArgs, ReportArgs, SourceArgs};
 use super::keys::{HoldersBothArgs, KeyArgs, PgpArgs, RecipientArgs};
+use super::providers::ProviderArgs;
 
 /// Lists and changes who may open the layers of a sealed image.
 ///
@@ -195,6 +196,9 @@ pub(crate) struct RecipientsChangeArgs {
 
     #[command(flatten)]
     pub(crate) holders: HoldersBothArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,

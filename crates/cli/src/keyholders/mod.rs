@@ -11,8 +11,7 @@ mod dev;
 pub(crate) mod group_keys;
 mod holders_file;
 pub(crate) mod layers;
-#[cfg(any(feature = "server", unix))]
-mod lifetime;
+pub(crate) mod lifetime;
 #[cfg(any(feature = "server", unix))]
 mod log;
 mod nodes;
@@ -152,7 +151,7 @@ fn now_ms() -> u64 {
 }
 
 /// What conversations with holders run on.
-fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -26,6 +26,8 @@ fn help_is_what_it_was() {
         "config",
         "config containerd",
         "config crio",
+        "keyprovider",
+        "keyprovider serve",
         "completion",
         "version",
         "holder",

@@ -25,6 +25,8 @@ mod output;
 mod pipelines;
 #[cfg(unix)]
 mod prompt;
+#[cfg(unix)]
+mod providers;
 #[cfg(target_os = "linux")]
 mod quorum;
 mod recipients;

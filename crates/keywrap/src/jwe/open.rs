@@ -96,9 +96,11 @@ pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> Unwra
         UnwrapError::NoCertificate => 2,
         UnwrapError::Malformed { .. } => 3,
         UnwrapError::Agreement { .. } => 4,
-        UnwrapError::Unavailable { .. } => 5,
-        UnwrapError::Denied { .. } => 6,
-        UnwrapError::Authentication => 7,
+        UnwrapError::ProviderFailed { .. } => 5,
+        UnwrapError::ProviderUnavailable { .. } => 6,
+        UnwrapError::Unavailable { .. } => 7,
+        UnwrapError::Denied { .. } => 8,
+        UnwrapError::Authentication => 9,
     };
     match seen {
         Some(seen) if rank(&seen) >= rank(&new) => seen,

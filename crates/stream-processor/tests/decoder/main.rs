@@ -8,6 +8,9 @@ mod agent;
 mod lab;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+mod providers;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod runs;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
