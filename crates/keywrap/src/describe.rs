@@ -1,6 +1,6 @@
 use crate::{
     KeySet, Scheme, WrappedKey, coco, customer_key, jwe, openpgp, pkcs7, pkcs7::IssuerAndSerial,
-    threshold_label, xwing,
+    pkcs11, threshold_label, xwing,
 };
 
 /// What an element says about one of its recipients, without any key.
@@ -42,6 +42,7 @@ pub fn describe(wrapped: &WrappedKey) -> Vec<RecipientInfo> {
         Scheme::Jwe => jwe::describe(&wrapped.element),
         Scheme::Pkcs7 => pkcs7::describe(&wrapped.element),
         Scheme::Pgp => openpgp::describe(&wrapped.element),
+        Scheme::Pkcs11 => pkcs11::describe(&wrapped.element),
         sealift if *sealift == Scheme::sealift() => {
             let named = threshold_label::describe(&wrapped.element)
                 .or_else(|| xwing::describe(&wrapped.element));

@@ -10,6 +10,21 @@ pub enum WrapError {
     #[error("recipient key cannot wrap a layer key")]
     Refused,
 
+    /// An RSA key that cannot hold the secret with this hash.
+    #[error(
+        "RSA key of {bits} bits holds {capacity} octets with OAEP and {hash}, and a layer key takes {needed}; choose SHA-1 for OAEP, or a key of 3072 bits or more"
+    )]
+    KeyTooSmall {
+        /// Length of the modulus.
+        bits: usize,
+        /// The hash.
+        hash: &'static str,
+        /// What fits.
+        capacity: usize,
+        /// What does not.
+        needed: usize,
+    },
+
     /// The element would be longer than any reader accepts.
     #[error("wrapped key would be longer than {limit} octets")]
     TooLong {
@@ -87,6 +102,13 @@ pub enum UnwrapError {
     ProviderFailed {
         /// Its name.
         name: Box<str>,
+        /// What it said.
+        reason: Box<str>,
+    },
+
+    /// The token that holds the private key, or its module, failed.
+    #[error("PKCS #11: {reason}")]
+    Token {
         /// What it said.
         reason: Box<str>,
     },

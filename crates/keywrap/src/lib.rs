@@ -7,6 +7,7 @@
 mod agreement;
 mod coco;
 pub mod customer_key;
+mod decryption;
 mod describe;
 mod error;
 pub mod jwe;
@@ -15,6 +16,7 @@ mod keyring;
 pub mod keys;
 pub mod openpgp;
 mod password_source;
+pub mod pkcs11;
 pub mod pkcs7;
 mod scheme;
 mod sealift_element;
@@ -25,6 +27,7 @@ mod threshold_label;
 pub mod xwing;
 
 pub use agreement::{AgreementError, Curve, EcPoint, KeyAgreement, SharedSecret};
+pub use decryption::OaepDecryption;
 pub use describe::{RecipientInfo, describe};
 pub use error::{UnwrapError, WrapError};
 pub use key_set::KeySet;

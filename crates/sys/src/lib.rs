@@ -15,4 +15,4 @@ pub use locked_bytes::LockedBytes;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use process::{PeerCredentials, peer_credentials};
 #[cfg(unix)]
-pub use process::{boottime, no_core_dumps, raise_open_files};
+pub use process::{boottime, no_core_dumps, raise_open_files, take_standard_output};

@@ -85,3 +85,14 @@ pub fn boottime() -> Duration {
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
+
+/// Takes standard output for the caller alone: whatever else in this process writes there, writes into nothing.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn take_standard_output() -> io::Result<std::fs::File> {
+    let own = rustix::io::dup(rustix::stdio::stdout())?;
+    let nothing = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    Ok(own.into())
+}

@@ -103,6 +103,12 @@ const HOUSE: &[Room] = &[
         asks_not: SURROUNDINGS,
     },
     Room {
+        name: "token",
+        uses: &["sys", "keywrap"],
+        never: NETWORK,
+        asks_not: SURROUNDINGS,
+    },
+    Room {
         name: "holder",
         uses: &["threshold", "keywrap", "tlog", "policy"],
         never: TERMINAL,
@@ -117,7 +123,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "stream-processor",
-        uses: &["sys", "layer", "keywrap", "oci", "provider", "agent"],
+        uses: &["sys", "layer", "keywrap", "oci", "provider", "token", "agent"],
         never: &[],
         asks_not: &[],
     },
@@ -135,6 +141,7 @@ const HOUSE: &[Room] = &[
             "registry",
             "image",
             "provider",
+            "token",
             "holder",
             "agent",
         ],

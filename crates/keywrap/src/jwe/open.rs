@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use zeroize::Zeroizing;
 
 use super::{Jwe, KeyManagement, OaepHash, concat_kdf, key_wrap, object::RecipientPart};
-use crate::{KeyAgreement, LayerSecret, UnwrapError};
+use crate::{KeyAgreement, LayerSecret, OaepDecryption, UnwrapError};
 
 /// An RSA private key in this process.
 pub(crate) type RsaKey = OaepPrivateDecryptingKey;
@@ -45,14 +45,17 @@ impl Jwe {
         })
     }
 
-    /// Opens the object with an RSA key; everything that depends on the private key fails in one way.
-    pub(crate) fn open_with_rsa(&self, key: &RsaKey) -> Result<LayerSecret, UnwrapError> {
+    /// Opens the object with an RSA key, wherever that key lives; everything that depends on it fails in one way.
+    ///
+    /// # Errors
+    /// [`UnwrapError::NotForThisKey`], or [`UnwrapError::UnsupportedAlgorithm`] if no recipient could be tried.
+    pub fn open_with_oaep(&self, key: &dyn OaepDecryption) -> Result<LayerSecret, UnwrapError> {
         self.open_first(|recipient, algorithm| {
             let KeyManagement::RsaOaep(hash) = algorithm else {
                 return Err(UnwrapError::NotForThisKey);
             };
             // Public knowledge: a ciphertext for this modulus has its length.
-            if recipient.encrypted_key.len() != key.key_size_bytes() {
+            if recipient.encrypted_key.len() != key.modulus_len() {
                 return Err(UnwrapError::NotForThisKey);
             }
             let cek = decrypt_or_substitute(
@@ -96,11 +99,12 @@ pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> Unwra
         UnwrapError::NoCertificate => 2,
         UnwrapError::Malformed { .. } => 3,
         UnwrapError::Agreement { .. } => 4,
-        UnwrapError::ProviderFailed { .. } => 5,
-        UnwrapError::ProviderUnavailable { .. } => 6,
-        UnwrapError::Unavailable { .. } => 7,
-        UnwrapError::Denied { .. } => 8,
-        UnwrapError::Authentication => 9,
+        UnwrapError::Token { .. } => 5,
+        UnwrapError::ProviderFailed { .. } => 6,
+        UnwrapError::ProviderUnavailable { .. } => 7,
+        UnwrapError::Unavailable { .. } => 8,
+        UnwrapError::Denied { .. } => 9,
+        UnwrapError::Authentication => 10,
     };
     match seen {
         Some(seen) if rank(&seen) >= rank(&new) => seen,
@@ -112,14 +116,14 @@ pub(crate) fn more_telling(seen: Option<UnwrapError>, new: UnwrapError) -> Unwra
 ///
 /// A bad padding, a bad length and a bad tag then look the same and take the same path (RFC 7516, section 11.5).
 fn decrypt_or_substitute(
-    key: &RsaKey,
+    key: &dyn OaepDecryption,
     hash: OaepHash,
     ciphertext: &[u8],
     key_len: usize,
 ) -> Result<Zeroizing<Vec<u8>>, UnwrapError> {
     let mut cek = Zeroizing::new(vec![0; key_len]);
     rand::fill(&mut cek).map_err(|_| UnwrapError::NotForThisKey)?;
-    if let Some(decrypted) = decrypt_oaep(key, hash, ciphertext)
+    if let Some(decrypted) = key.decrypt_oaep(hash, ciphertext)
         && decrypted.len() == key_len
     {
         cek = decrypted;

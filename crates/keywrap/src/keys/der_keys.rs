@@ -113,6 +113,18 @@ pub(crate) fn rsa_encrypting_key(der: &[u8]) -> Result<PublicEncryptingKey, KeyE
     PublicEncryptingKey::from_der(&info).map_err(|_| KeyError::malformed("RSA public key"))
 }
 
+pub(super) fn rsa_public_of_numbers(
+    modulus: &[u8],
+    exponent: &[u8],
+) -> Result<PublicKey, KeyError> {
+    let malformed = |_| KeyError::malformed("RSA public key");
+    let key = pkcs1::RsaPublicKeyRef {
+        modulus: UintRef::new(modulus).map_err(malformed)?,
+        public_exponent: UintRef::new(exponent).map_err(malformed)?,
+    };
+    rsa_public(&key.to_der().map_err(malformed)?)
+}
+
 pub(super) fn pkcs8(der: &[u8]) -> Result<PrivateKey, KeyError> {
     let info = PrivateKeyInfoRef::from_der(der).map_err(|_| KeyError::malformed("PKCS#8"))?;
     match kind(&info.algorithm)? {

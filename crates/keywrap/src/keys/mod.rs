@@ -19,6 +19,8 @@ mod public;
 
 use zeroize::Zeroizing;
 
+use crate::EcPoint;
+
 pub use certificate::Certificate;
 pub(crate) use der_keys::{rsa_decrypting_key, rsa_encrypting_key};
 pub use error::KeyError;
@@ -26,6 +28,7 @@ pub use generate::{GeneratedKey, KeyType, generate};
 pub use password::Password;
 pub use private::PrivateKey;
 pub use public::PublicKey;
+pub(crate) use public::fingerprint;
 
 use self::pem::Block;
 
@@ -55,6 +58,19 @@ pub fn parse_public(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
         Form::Pem => public_blocks(&pem::blocks(file)?)?,
     };
     counted(keys)
+}
+
+/// Makes an RSA public key of its two numbers, big-endian.
+///
+/// # Errors
+/// [`KeyError`] for a key that is not used here.
+pub fn rsa_public(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, KeyError> {
+    der_keys::rsa_public_of_numbers(modulus, exponent)
+}
+
+/// Makes an elliptic-curve public key of its point.
+pub fn ec_public(point: EcPoint) -> PublicKey {
+    PublicKey::from_point(point)
 }
 
 /// Reads every certificate in a file of nothing else: the recipients of PKCS #7 envelopes.

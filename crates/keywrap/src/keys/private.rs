@@ -9,6 +9,7 @@ use crate::{
     agreement::LocalAgreement,
     jwe::Jwe,
     pkcs7::{Envelope, IssuerAndSerial, RsaPair},
+    pkcs11::Element,
 };
 
 /// A private key in this process.
@@ -57,7 +58,7 @@ impl Identity for PrivateKey {
     fn opens(&self, scheme: &Scheme) -> bool {
         match scheme {
             Scheme::Jwe => true,
-            Scheme::Pkcs7 => matches!(self.material, Material::Rsa(_)),
+            Scheme::Pkcs7 | Scheme::Pkcs11 => matches!(self.material, Material::Rsa(_)),
             _ => false,
         }
     }
@@ -87,8 +88,11 @@ impl Identity for PrivateKey {
             (Scheme::Pkcs7, Material::Rsa(key)) => {
                 Envelope::parse(&wrapped.element)?.open_with_rsa(key, &self.certificates)
             }
+            (Scheme::Pkcs11, Material::Rsa(key)) => {
+                Element::parse(&wrapped.element)?.open_with_oaep(key.oaep())
+            }
             (Scheme::Jwe, Material::Rsa(key)) => {
-                Jwe::parse(&wrapped.element)?.open_with_rsa(key.oaep())
+                Jwe::parse(&wrapped.element)?.open_with_oaep(key.oaep())
             }
             (Scheme::Jwe, Material::Ec(key)) => {
                 Jwe::parse(&wrapped.element)?.open_with_agreement(key)

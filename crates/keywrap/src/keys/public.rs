@@ -63,8 +63,21 @@ impl PublicKey {
         }
     }
 
+    /// Returns the length of an RSA modulus in octets; `None` for other kinds.
+    pub fn modulus_len(&self) -> Option<usize> {
+        self.rsa().map(PublicEncryptingKey::key_size_bytes)
+    }
+
+    /// Returns the curve of an elliptic-curve key; `None` for other kinds.
+    pub const fn curve(&self) -> Option<Curve> {
+        match &self.material {
+            Material::Rsa(..) => None,
+            Material::Ec(point, _) => Some(point.curve()),
+        }
+    }
+
     /// Returns the RSA key; `None` for other kinds.
-    pub(super) const fn rsa(&self) -> Option<&PublicEncryptingKey> {
+    pub(crate) const fn rsa(&self) -> Option<&PublicEncryptingKey> {
         match &self.material {
             Material::Rsa(key, _) => Some(key),
             Material::Ec(..) => None,
@@ -126,7 +139,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Returns the hex SHA-256 of a DER `SubjectPublicKeyInfo`.
-pub(super) fn fingerprint(spki: &[u8]) -> String {
+pub(crate) fn fingerprint(spki: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, spki))
 }
 
