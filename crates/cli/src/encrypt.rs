@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::keys;
 use crate::progress::Reporter;
 use crate::statement::Statement;
+use crate::tokens::Wrapping;
 use crate::transfer::{Transfer, jobs_between};
 
 pub(crate) fn run(
@@ -54,6 +55,13 @@ pub(crate) fn run(
         Some(&args.providers),
         repository.as_deref(),
         &args.recipients.pgp,
+        Wrapping {
+            hash: args.recipients.oaep_hash,
+            secret_len: match args.cipher {
+                CipherName::Chunked => 0,
+                CipherName::Ocicrypt => OCICRYPT_SECRET_LEN,
+            },
+        },
         console,
     )?;
     let statement = args
@@ -170,3 +178,6 @@ pub(crate) fn repository_of(destination: &ImageRef) -> Option<String> {
         _ => None,
     }
 }
+
+/// Octets of the private options in ocicrypt's format, with a SHA-256 digest in them.
+const OCICRYPT_SECRET_LEN: usize = 193;

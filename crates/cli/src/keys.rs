@@ -24,6 +24,7 @@ use crate::exit::{Code, Failure};
 use crate::keyholders::layers::{self, Asking};
 use crate::pgp;
 use crate::providers::Configured;
+use crate::tokens::{TokenKeys, Wrapping};
 
 /// Reads the keys that layers are sealed for; the same key twice counts once.
 ///
@@ -35,8 +36,10 @@ pub(crate) fn recipients(
     providers: Option<&ProviderArgs>,
     repository: Option<&str>,
     pgp: &PgpArgs,
+    wrapping: Wrapping,
     console: &Console,
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
+    let tokens = TokenKeys::default();
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut directory = pgp::Directory::new(pgp.keyring.as_deref(), console);
@@ -76,6 +79,11 @@ pub(crate) fn recipients(
                 }
             }
             RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?), None),
+            RecipientSpec::Pkcs11(value) => {
+                for recipient in tokens.recipients(&value, wrapping, console)? {
+                    add(recipient, None);
+                }
+            }
             RecipientSpec::Holders(id) => {
                 add(layers::recipient(&id, holders, repository)?, None);
             }
@@ -104,6 +112,7 @@ pub(crate) fn identities(
     let mut certificates = Certificates::default();
     let mut passwords = Passwords::default();
     let mut providers = Configured::new(providers, specs);
+    let tokens = TokenKeys::default();
     let full = |error: KeyringError| Failure::of(Code::Usage, &error);
     for spec in specs {
         match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
@@ -150,6 +159,10 @@ pub(crate) fn identities(
             IdentitySpec::CustomerKey(source) => {
                 let key = Box::new(customer_key(&source)?);
                 keyring.push(key).map_err(full)?;
+            }
+            IdentitySpec::Pkcs11(value) => {
+                let identity = tokens.identity(&value, console)?;
+                keyring.push(identity).map_err(full)?;
             }
             IdentitySpec::Holders(id) => {
                 let identity = asking.identity(&id, holders)?;
@@ -321,10 +334,10 @@ pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// Whether a file of secrets is open to others, and then the refusal.
-type Permissions = Result<(), Failure>;
+pub(crate) type Permissions = Result<(), Failure>;
 
 /// Reads a file of secrets; whether it is open to others is for the caller to weigh.
-fn read_private(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Permissions), Failure> {
+pub(crate) fn read_private(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Permissions), Failure> {
     read(path, |file| check_private(path, file))
 }
 
@@ -418,7 +431,7 @@ fn bad_spec(error: &SpecError) -> Failure {
     Failure::of(Code::Usage, error)
 }
 
-fn bad_key(path: &Path, error: &KeyError) -> Failure {
+pub(crate) fn bad_key(path: &Path, error: &KeyError) -> Failure {
     let code = match error {
         KeyError::PublicExpected
         | KeyError::PrivateExpected
@@ -450,12 +463,11 @@ fn unsupported(scheme: &str) -> Failure {
         Code::Usage,
         format!("`{scheme}:` is not supported by this version"),
     )
-    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), an OpenPGP key (pgp:), aes256:, holders: or provider:")
+    .hint("use a public or private key file (jwe:), a certificate (pkcs7:), an OpenPGP key (pgp:), a token (pkcs11:), aes256:, holders: or provider:")
 }
 
 fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
     match spec {
-        RecipientSpec::Pkcs11(_) => "pkcs11",
         RecipientSpec::Kms(_) => "kms",
         _ => "this kind",
     }
@@ -463,7 +475,6 @@ fn recipient_scheme(spec: &RecipientSpec) -> &'static str {
 
 fn identity_scheme(spec: &IdentitySpec) -> &'static str {
     match spec {
-        IdentitySpec::Pkcs11(_) => "pkcs11",
         IdentitySpec::Kms(_) => "kms",
         _ => "this kind",
     }

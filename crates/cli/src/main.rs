@@ -38,6 +38,7 @@ mod shamir;
 mod statement;
 mod tags;
 mod text;
+mod tokens;
 mod transfer;
 mod verify;
 mod version;
@@ -55,6 +56,9 @@ use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 
 fn main() -> ExitCode {
+    if let Some(code) = tokens::worker() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

@@ -18,9 +18,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 pub(crate) struct Args {
     /// Folder with private keys; may be given several times.
     ///
-    /// PEM, DER, JWK and AES-256 key files, in sub-folders too, and certificates of RSA keys, which layers sealed for
-    /// `pkcs7:` need beside the key. Symbolic links are followed, other files are passed over. The password of an
-    /// encrypted key NAME is the content of NAME.password beside it.
+    /// PEM, DER, JWK and AES-256 key files, in sub-folders too, certificates of RSA keys, which layers sealed for
+    /// `pkcs7:` need beside the key, and YAML files that name keys in PKCS #11 tokens, as ocicrypt has them; their modules
+    /// must be listed in /etc/ocicrypt.conf, or in the file that OCICRYPT_CONFIG names. Symbolic links are followed, other
+    /// files are passed over. The password of an encrypted key NAME is the content of NAME.password beside it.
     #[arg(long, value_name = "DIR")]
     keys_dir: Vec<PathBuf>,
 

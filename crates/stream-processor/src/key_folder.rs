@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sealift_agent::AgentIdentity;
 use sealift_keywrap::customer_key::CustomerKey;
 use sealift_keywrap::keys::{
     Certificate, MAX_FILE_LEN, certificates_beside, parse_certificates, parse_private,
 };
+use sealift_keywrap::pkcs11::{self, Pin, PinSource};
 use sealift_keywrap::{Identity, KeyError, Keyring, Password, openpgp, xwing};
 use sealift_provider::{CallOptions, Config, Providers};
+use sealift_token::{TokenIdentity, Tokens};
 use zeroize::Zeroizing;
 
 use crate::payload::Payload;
@@ -27,11 +30,23 @@ pub struct Keys {
     pub notes: Vec<String>,
     /// Waiting for their keys, which may come after them.
     certificates: Vec<Certificate>,
+    tokens: Option<Arc<Tokens>>,
+    /// Waiting for all other keys of their source: whatever they are asked may cost a login.
+    token_keys: Vec<(String, TokenIdentity)>,
     full: bool,
     entries: usize,
 }
 
 impl Keys {
+    /// Says who looks for keys in PKCS #11 tokens. Without, they are noted and passed over.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Arc<Tokens>) -> Self {
+        Self {
+            tokens: Some(tokens),
+            ..self
+        }
+    }
+
     /// Adds the keys of a payload.
     pub fn add_payload(&mut self, payload: &Payload) {
         if !payload.ignored.is_empty() {
@@ -52,6 +67,11 @@ impl Keys {
                 }
             }
         }
+        for (index, file) in payload.token_keys.iter().enumerate() {
+            let place = format!("PKCS #11 key {index} of the payload");
+            self.add_token_key(&place, file, Source::Payload);
+        }
+        self.push_token_keys();
         self.give_certificates();
     }
 
@@ -63,6 +83,7 @@ impl Keys {
         let before = self.ring.len();
         let passed_over = self.notes.len();
         self.walk(folder, MAX_FOLDER_DEPTH);
+        self.push_token_keys();
         self.give_certificates();
         let found = self.ring.len() - before;
         if found == 0 && self.notes.len() == passed_over {
@@ -168,7 +189,38 @@ impl Keys {
         }
     }
 
+    /// Takes the name of a key in a token. The token is not asked before the key is wanted.
+    fn add_token_key(&mut self, place: &str, file: &[u8], source: Source) {
+        let Some(tokens) = self.tokens.clone() else {
+            return self
+                .notes
+                .push(format!("{place}: PKCS #11 tokens are not used here"));
+        };
+        let named = pkcs11::KeyFile::parse(file)
+            .map_err(|error| error.to_string())
+            .and_then(|mut key| Ok((pin_of(&mut key, source)?, key)));
+        match named {
+            Ok((pin, key)) => {
+                let identity = TokenIdentity::new(&tokens, key, pin);
+                self.token_keys.push((place.to_owned(), identity));
+            }
+            Err(error) => self.notes.push(format!("{place}: {error}")),
+        }
+    }
+
+    fn push_token_keys(&mut self) {
+        for (place, identity) in std::mem::take(&mut self.token_keys) {
+            if let Err(error) = self.ring.push(Box::new(identity)) {
+                self.full = true;
+                self.notes.push(format!("{place}: {error}"));
+            }
+        }
+    }
+
     fn add_file(&mut self, place: &str, file: &[u8], password: impl FnOnce() -> Option<Password>) {
+        if pkcs11::KeyFile::looks_like(file) {
+            return self.add_token_key(place, file, Source::Folder);
+        }
         if let Some(keys) = xwing::parse_private(file) {
             match keys {
                 Ok(keys) => self.push(place, keys.into_iter().map(|key| Box::new(key) as _)),
@@ -269,18 +321,49 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
 fn password_beside(path: &Path) -> Option<Password> {
     let mut name = path.as_os_str().to_owned();
     name.push(".password");
-    let mut text = read(&PathBuf::from(name)).ok()?;
-    // One line break at the end belongs to the editor, not to the password.
+    let text = read(&PathBuf::from(name)).ok()?;
+    Some(Password::new(without_line_break(text)))
+}
+
+/// One line break at the end belongs to the editor, not to the password.
+fn without_line_break(mut text: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
     for line_break in [b'\n', b'\r'] {
         if text.last() == Some(&line_break) {
             text.pop();
         }
     }
-    Some(Password::new(text))
+    text
+}
+
+/// Where the name of a key in a token came from.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Source {
+    Folder,
+    /// Nothing in it is authenticated: it does not choose files of this machine.
+    Payload,
+}
+
+fn pin_of(key: &mut pkcs11::KeyFile, source: Source) -> Result<Option<Pin>, String> {
+    match key.uri.take_pin() {
+        None => Ok(None),
+        Some(PinSource::Value(pin)) => Ok(Some(pin)),
+        Some(PinSource::File(_)) if source == Source::Payload => {
+            Err("pin-source= is not read for a payload".into())
+        }
+        Some(PinSource::File(path)) => {
+            let named = |error: &dyn std::fmt::Display| format!("{path}: {error}");
+            let octets = read(Path::new(&*path)).map_err(|error| named(&error))?;
+            Pin::new(without_line_break(octets))
+                .map(Some)
+                .map_err(|error| named(&error))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sealift_token::{Caution, Surroundings, WorkerCommand};
+
     use super::*;
 
     /// A folder with one key, `name`, and `count` files that are none.
@@ -312,6 +395,33 @@ mod tests {
     #[test]
     fn names_that_are_passed_over_do_not_count() {
         assert_eq!(keys(&folder("key", "..", 1500)), (1, false));
+    }
+
+    #[test]
+    fn a_payload_names_keys_in_tokens_and_no_files_of_this_machine() {
+        let key = |query: &str| {
+            let text = format!("pkcs11: {{uri: 'pkcs11:token=x?{query}'}}");
+            Zeroizing::new(text.into_bytes())
+        };
+        let payload = Payload {
+            token_keys: vec![key("pin-value=1"), key("pin-source=/etc/passwd")],
+            ..Payload::default()
+        };
+        let command = WorkerCommand {
+            program: "/no/such/program".into(),
+            arguments: Vec::new(),
+            timeout: WorkerCommand::TIMEOUT,
+        };
+        let tokens = Tokens::new(command, Surroundings::default(), Caution::Unattended);
+        let mut keys = Keys::default().with_tokens(tokens);
+        keys.add_payload(&payload);
+        assert_eq!(keys.ring.len(), 1);
+        let expected = "PKCS #11 key 1 of the payload: pin-source= is not read for a payload";
+        assert_eq!(keys.notes, [expected]);
+
+        let mut keys = Keys::default();
+        keys.add_payload(&payload);
+        assert_eq!((keys.ring.len(), keys.notes.len()), (0, 2));
     }
 
     #[test]

@@ -9,17 +9,24 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use sealift_provider::CallOptions;
 use sealift_stream_processor::{ContentStore, DecodeError, Horizon, Job, Keys, Payload, decode};
+use sealift_token::{Caution, Surroundings, Tokens, WorkerCommand};
 
 use crate::args::Args;
 
 fn main() -> ExitCode {
     if afterlife::is_over() {
         return ExitCode::SUCCESS;
+    }
+    if is_worker() {
+        // The parent learns of an error by the end of the pipe.
+        let worked = sealift_token::work();
+        return ExitCode::from(u8::from(worked.is_err()));
     }
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -31,7 +38,7 @@ fn main() -> ExitCode {
         }
     };
     let media_type = std::env::var("STREAM_PROCESSOR_MEDIATYPE").ok();
-    let mut keys = Keys::default();
+    let mut keys = Keys::default().with_tokens(tokens());
     let outcome = run(&args, media_type.as_deref(), &mut keys);
     let (code, line) = match &outcome {
         Ok(octets) => (0, format!("{octets} octets")),
@@ -47,6 +54,31 @@ fn main() -> ExitCode {
     // Standard output stays open until the process is gone: a runtime that sees its end may not wait for the exit status.
     ExitCode::from(code)
 }
+
+/// Returns whether this process was started to load a PKCS #11 module.
+fn is_worker() -> bool {
+    let mut arguments = std::env::args_os().skip(1);
+    arguments.next().is_some_and(|argument| argument == WORKER) && arguments.next().is_none()
+}
+
+/// Returns the tokens of this run; nothing is started before one is wanted.
+fn tokens() -> Arc<Tokens> {
+    let command = WorkerCommand {
+        // A process that cannot find itself gets a name that does not exist, and the error that says so.
+        program: std::env::current_exe().unwrap_or_default(),
+        arguments: vec![WORKER.into()],
+        timeout: WorkerCommand::TIMEOUT,
+    };
+    let surroundings = Surroundings {
+        ocicrypt_config: std::env::var_os("OCICRYPT_CONFIG"),
+        xdg_config_home: std::env::var_os("XDG_CONFIG_HOME"),
+        home: std::env::var_os("HOME"),
+    };
+    Tokens::new(command, surroundings, Caution::Unattended)
+}
+
+/// What makes a process of ours a worker.
+const WORKER: &str = "--pkcs11-worker";
 
 fn say(line: &str) {
     // containerd puts its own text right behind ours, hence no line break.

@@ -23,6 +23,8 @@ pub struct Payload {
     pub keys: Vec<PayloadKey>,
     /// Files of certificates, which belong to some of the keys.
     pub certificates: Vec<Vec<u8>>,
+    /// Files that name keys in PKCS #11 tokens (`pkcs11-yamls`). Which modules may be loaded is never taken from a payload.
+    pub token_keys: Vec<Zeroizing<Vec<u8>>>,
     /// Names of parameters that this build does not read, keys of other kinds among them; some of many.
     pub ignored: Vec<Box<str>>,
 }
@@ -124,10 +126,18 @@ impl Payload {
             });
         }
         let certificates = certificates.into_iter().flatten();
+        let token_keys = parameters.token_keys.unwrap_or_default();
+        if token_keys.len() > Self::MAX_KEYS {
+            return Err(PayloadError::TooManyKeys {
+                limit: Self::MAX_KEYS,
+            });
+        }
+        let token_keys = token_keys.into_iter().flatten();
         Ok(Self {
             descriptor: raw.descriptor,
             keys,
             certificates: certificates.map(|Secret(file)| file.to_vec()).collect(),
+            token_keys: token_keys.map(|Secret(file)| file).collect(),
             ignored: parameters.ignored,
         })
     }
@@ -202,6 +212,7 @@ struct RawParameters {
     pgp_keys: Option<Vec<Option<Secret>>>,
     pgp_passwords: Option<Vec<Option<Secret>>>,
     certificates: Option<Vec<Option<Secret>>>,
+    token_keys: Option<Vec<Option<Secret>>>,
     ignored: Vec<Box<str>>,
 }
 
@@ -230,6 +241,7 @@ impl<'de> Visitor<'de> for ParametersVisitor {
                 "gpg-privatekeys" => parameters.pgp_keys = map.next_value()?,
                 "gpg-privatekeys-passwords" => parameters.pgp_passwords = map.next_value()?,
                 "x509s" => parameters.certificates = map.next_value()?,
+                "pkcs11-yamls" => parameters.token_keys = map.next_value()?,
                 _ => {
                     let value = map.next_value::<Option<IgnoredAny>>()?;
                     if value.is_some() && parameters.ignored.len() < Payload::MAX_IGNORED {
@@ -419,6 +431,24 @@ mod tests {
             b"{\"Future\":[1]}",
         ));
         assert_eq!(Payload::parse(&octets).unwrap().descriptor, None);
+    }
+
+    #[test]
+    fn takes_key_files_for_tokens_and_no_list_of_modules() {
+        let payload = parse(
+            r#"{"DecryptConfig":{"Parameters":{"pkcs11-yamls":["YTogYg==",null],"pkcs11-config":["YTogYg=="]}}}"#,
+        )
+        .unwrap();
+        assert_eq!(payload.token_keys.len(), 1);
+        assert_eq!(*payload.token_keys[0], b"a: b");
+        assert_eq!(payload.ignored, ["pkcs11-config".into()]);
+        let many = vec!["\"YQ==\""; Payload::MAX_KEYS + 1].join(",");
+        let json = format!(r#"{{"DecryptConfig":{{"Parameters":{{"pkcs11-yamls":[{many}]}}}}}}"#);
+        let limit = Payload::MAX_KEYS;
+        assert_eq!(
+            parse(&json).unwrap_err(),
+            PayloadError::TooManyKeys { limit }
+        );
     }
 
     #[test]

@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Who may open the layers.
 #[derive(Args, Debug)]
 pub(crate) struct RecipientArgs {
     /// Who may open the layers (repeatable): FILE or jwe:FILE with a public key or certificate (PEM, DER, JWK,
     /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, pgp:ADDRESS, pgp:NAME, pgp:FINGERPRINT or pgp:FILE
-    /// with an OpenPGP key, aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders,
+    /// with an OpenPGP key, pkcs11:URI or pkcs11:YAML with a key in a PKCS #11 token, pkcs11:FILE with its RSA public key,
+    /// aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders,
     /// provider:NAME[:PARAMS] with a key provider, which sees the layers' keys
     #[arg(
         short = 'r',
@@ -22,6 +23,26 @@ pub(crate) struct RecipientArgs {
 
     #[command(flatten)]
     pub(crate) pgp: PgpArgs,
+
+    /// Hash of RSA-OAEP for `pkcs11:`; RSA of 2048 bits holds a layer key of the ocicrypt format with sha1 only
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HASH",
+        default_value = "sha256",
+        env = "OCICRYPT_OAEP_HASHALG",
+        hide_env_values = true
+    )]
+    pub(crate) oaep_hash: OaepHashName,
+}
+
+/// Hash of RSA-OAEP.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OaepHashName {
+    /// What tokens offer that know no other
+    Sha1,
+    /// What ocicrypt writes since 1.1.4
+    Sha256,
 }
 
 /// Where OpenPGP keys are looked up.
@@ -41,10 +62,10 @@ pub(crate) struct PgpArgs {
 /// With what the layers are opened.
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
-    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP secret keys), aes256:FILE, aes256:env:VAR,
-    /// holders:KEYID or provider:NAME[:PARAMS]; a passphrase follows as :file=FILE, :fd=N, :env=VAR or, visible to everybody on the
-    /// machine, :pass=PASSPHRASE. What was sealed
-    /// for pkcs7:CERT takes the certificate as well as its key: -k key.pem -k cert.pem
+    /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP or X-Wing private keys), aes256:FILE,
+    /// aes256:env:VAR, pkcs11:URI, pkcs11:YAML, holders:KEYID or provider:NAME[:PARAMS]; a passphrase follows as :file=FILE, :fd=N,
+    /// :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed for pkcs7:CERT takes the certificate
+    /// as well as its key: -k key.pem -k cert.pem. A URI is pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=FILE
     #[arg(
         short = 'k',
         long = "key",

@@ -26,7 +26,8 @@ pub(crate) use group_keys::*;
 pub(crate) use holders::*;
 pub(crate) use keyprovider::*;
 pub(crate) use keys::{
-    HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OptionalKeyArgs, PgpArgs, RecipientArgs,
+    HoldersIdentityArgs, HoldersRecipientArgs, KeyArgs, OaepHashName, OptionalKeyArgs, PgpArgs,
+    RecipientArgs,
 };
 pub(crate) use nodes::*;
 pub(crate) use providers::*;

@@ -272,8 +272,14 @@ fn references_and_options_without_sense_exit_2() {
             "too short to name an OpenPGP key",
         ),
         (
-            &["encrypt", "oci:plain:v1", "oci:out", "-r", "pkcs11:k.yaml"],
-            "`pkcs11:` is not supported by this version",
+            &[
+                "encrypt",
+                "oci:plain:v1",
+                "oci:out",
+                "-r",
+                "pkcs11:token=x;pin-value=hunter2",
+            ],
+            "attribute `pin-value` belongs behind the `?`",
         ),
         (
             &["encrypt", "oci:plain:v1", "oci:out", "-r", "provider:p"],
