@@ -14,7 +14,7 @@ use crate::args::{AttestationChoice, CipherName, EncryptArgs, OriginalChoice, Si
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
-use crate::keys;
+use crate::keys::{self, RecipientMeans};
 use crate::progress::Reporter;
 use crate::statement::Statement;
 use crate::tokens::Wrapping;
@@ -49,21 +49,20 @@ pub(crate) fn run(
         .label_repo
         .clone()
         .or_else(|| repository_of(&transfer.destination));
-    let recipients = keys::recipients(
-        &args.recipients.recipients,
-        &args.holders,
-        Some(&args.providers),
-        repository.as_deref(),
-        &args.recipients.pgp,
-        Wrapping {
+    let means = RecipientMeans {
+        holders: &args.holders,
+        providers: Some(&args.providers),
+        pgp: &args.recipients.pgp,
+        wrapping: Wrapping {
             hash: args.recipients.oaep_hash,
             secret_len: match args.cipher {
                 CipherName::Chunked => 0,
                 CipherName::Ocicrypt => OCICRYPT_SECRET_LEN,
             },
         },
-        console,
-    )?;
+        repository: repository.as_deref(),
+    };
+    let recipients = keys::recipients(&args.recipients.recipients, &means, console)?;
     let statement = args
         .statement_out
         .as_deref()

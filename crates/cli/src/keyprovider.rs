@@ -19,7 +19,8 @@ use crate::exit::{Code, Failure};
 use crate::files::read_limited;
 use crate::keyholders::layers::Asking;
 use crate::keyholders::lifetime::End;
-use crate::keys;
+use crate::keys::{self, RecipientMeans};
+use crate::tokens::Wrapping;
 
 pub(crate) fn run(args: &KeyproviderArgs, console: &Arc<Console>) -> Result<(), Failure> {
     match &args.command {
@@ -114,7 +115,17 @@ fn load(args: &KeyproviderKeys, console: &Console) -> Result<(KeyServer, Asking)
         residency: vec!["*".to_owned()],
         policy: "default".to_owned(),
     };
-    let recipients = keys::recipients(&args.recipients, &labels, None, None, &args.pgp, console)
+    let means = RecipientMeans {
+        holders: &labels,
+        providers: None,
+        pgp: &args.pgp,
+        wrapping: Wrapping {
+            hash: args.oaep_hash,
+            secret_len: 0,
+        },
+        repository: None,
+    };
+    let recipients = keys::recipients(&args.recipients, &means, console)
         .map_err(|failure| explain(failure, &args.recipients))?;
     let (keyring, asking) = keys::identities(&args.keys, &args.holders, None, console)?;
     Ok((KeyServer::new(recipients, keyring), asking))

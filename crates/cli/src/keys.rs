@@ -26,24 +26,31 @@ use crate::pgp;
 use crate::providers::Configured;
 use crate::tokens::{TokenKeys, Wrapping};
 
+/// What recipients of each kind are found by.
+pub(crate) struct RecipientMeans<'a> {
+    pub(crate) holders: &'a HoldersRecipientArgs,
+    /// Nothing where key providers are not asked.
+    pub(crate) providers: Option<&'a ProviderArgs>,
+    pub(crate) pgp: &'a PgpArgs,
+    pub(crate) wrapping: Wrapping,
+    /// The repository that wrapped keys are bound to, where the envelope can.
+    pub(crate) repository: Option<&'a str>,
+}
+
 /// Reads the keys that layers are sealed for; the same key twice counts once.
 ///
 /// # Errors
 /// [`Failure`] if a single one cannot be used: a recipient is never dropped silently.
 pub(crate) fn recipients(
     specs: &[String],
-    holders: &HoldersRecipientArgs,
-    providers: Option<&ProviderArgs>,
-    repository: Option<&str>,
-    pgp: &PgpArgs,
-    wrapping: Wrapping,
+    means: &RecipientMeans<'_>,
     console: &Console,
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
     let tokens = TokenKeys::default();
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut directory = pgp::Directory::new(pgp.keyring.as_deref(), console);
-    let mut providers = Configured::new(providers, specs);
+    let mut directory = pgp::Directory::new(means.pgp.keyring.as_deref(), console);
+    let mut providers = Configured::new(means.providers, specs);
     let mut add = |recipient: Box<dyn Recipient>, name: Option<String>| {
         let name = name.unwrap_or_else(|| recipient.fingerprint());
         if seen.insert((recipient.scheme().to_string(), name.clone())) {
@@ -80,12 +87,15 @@ pub(crate) fn recipients(
             }
             RecipientSpec::CustomerKey(source) => add(Box::new(customer_key(&source)?), None),
             RecipientSpec::Pkcs11(value) => {
-                for recipient in tokens.recipients(&value, wrapping, console)? {
+                for recipient in tokens.recipients(&value, means.wrapping, console)? {
                     add(recipient, None);
                 }
             }
             RecipientSpec::Holders(id) => {
-                add(layers::recipient(&id, holders, repository)?, None);
+                add(
+                    layers::recipient(&id, means.holders, means.repository)?,
+                    None,
+                );
             }
             RecipientSpec::Provider { name, params } => {
                 let (recipient, label) = providers.recipient(&name, params.as_deref())?;
@@ -119,8 +129,9 @@ pub(crate) fn identities(
             IdentitySpec::File(file) => {
                 let (octets, permissions) = read_private(&file.path)?;
                 if let Some(keys) = xwing::parse_private(&octets) {
+                    let keys = keys.map_err(|error| bad_key(&file.path, &error))?;
                     permissions?;
-                    for key in keys.map_err(|error| bad_key(&file.path, &error))? {
+                    for key in keys {
                         keyring.push(Box::new(key)).map_err(full)?;
                     }
                     continue;

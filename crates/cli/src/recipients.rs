@@ -12,8 +12,8 @@ use sealift_registry::{ImageRef, Source, Transport};
 use serde_json::{Value, json};
 
 use crate::args::{
-    PgpArgs, RecipientsArgs, RecipientsChangeArgs, RecipientsCommand, RecipientsListArgs,
-    RecipientsRemoveArgs, ReferrersChoice,
+    OaepHashName, PgpArgs, RecipientArgs, RecipientsArgs, RecipientsChangeArgs, RecipientsCommand,
+    RecipientsListArgs, RecipientsRemoveArgs, ReferrersChoice,
 };
 use crate::console::{Console, Form};
 use crate::deliver::Delivery;
@@ -21,7 +21,7 @@ use crate::encrypt::repository_of;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keyholders::layers::Asking;
-use crate::keys;
+use crate::keys::{self, RecipientMeans};
 use crate::places::{parse, tell_routes, transport};
 use crate::progress::Reporter;
 use crate::report::{
@@ -29,6 +29,7 @@ use crate::report::{
     recipient_text,
 };
 use crate::text::printable;
+use crate::tokens::Wrapping;
 use crate::transfer::{jobs_between, refuse_shared_login};
 
 pub(crate) fn run(
@@ -40,8 +41,7 @@ pub(crate) fn run(
         RecipientsCommand::List(args) => list(args, console),
         RecipientsCommand::Add(args) => {
             let job = Job::prepare(&args.change)?;
-            let recipients =
-                job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
+            let recipients = job.recipients_of(&args.recipients, console)?;
             let (keys, asking) = keys::identities(
                 &args.keys.keys,
                 &args.change.holders.identity(),
@@ -56,8 +56,7 @@ pub(crate) fn run(
         }
         RecipientsCommand::Rotate(args) => {
             let job = Job::prepare(&args.change)?;
-            let recipients =
-                job.recipients(&args.recipients.recipients, &args.recipients.pgp, console)?;
+            let recipients = job.recipients_of(&args.recipients, console)?;
             let (keys, asking) = keys::identities(
                 &args.keys.keys,
                 &args.change.holders.identity(),
@@ -85,7 +84,7 @@ fn remove(
 ) -> Result<(), Failure> {
     let job = Job::prepare(&args.change)?;
     let mut names = args.ids.clone();
-    for recipient in job.recipients(&args.recipients, &args.pgp, console)? {
+    for recipient in job.recipients(&args.recipients, &args.pgp, OaepHashName::Sha256, console)? {
         let fingerprint = recipient.fingerprint();
         if recipient.scheme() == Scheme::Pgp {
             // Elements of other programs name an OpenPGP key by the end of its fingerprint.
@@ -165,21 +164,33 @@ impl<'a> Job<'a> {
         label.or_else(|| repository_of(self.destination.as_ref().unwrap_or(&self.source)))
     }
 
+    fn recipients_of(
+        &self,
+        args: &RecipientArgs,
+        console: &Console,
+    ) -> Result<Vec<Box<dyn sealift_keywrap::Recipient>>, Failure> {
+        self.recipients(&args.recipients, &args.pgp, args.oaep_hash, console)
+    }
+
     fn recipients(
         &self,
         specs: &[String],
         pgp: &PgpArgs,
+        hash: OaepHashName,
         console: &Console,
     ) -> Result<Vec<Box<dyn sealift_keywrap::Recipient>>, Failure> {
-        let holders = self.args.holders.recipient();
-        keys::recipients(
-            specs,
-            &holders,
-            Some(&self.args.providers),
-            self.repository().as_deref(),
+        let repository = self.repository();
+        let means = RecipientMeans {
+            holders: &self.args.holders.recipient(),
+            providers: Some(&self.args.providers),
             pgp,
-            console,
-        )
+            wrapping: Wrapping {
+                hash,
+                secret_len: 0,
+            },
+            repository: repository.as_deref(),
+        };
+        keys::recipients(specs, &means, console)
     }
 
     fn run(

@@ -183,9 +183,6 @@ fn imports_that_are_there_are_kept() {
         ),
         ("imports = [\"/other.toml\"]\n", None),
     ] {
-        let Some(lab) = Lab::needing(&[]) else {
-            return;
-        };
         let node = Node::new(&lab);
         fs::create_dir_all(node.host("etc/containerd")).unwrap();
         fs::write(node.host(CONFIG), config).unwrap();

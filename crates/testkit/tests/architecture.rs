@@ -123,7 +123,9 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "stream-processor",
-        uses: &["sys", "layer", "keywrap", "oci", "provider", "token", "agent"],
+        uses: &[
+            "sys", "layer", "keywrap", "oci", "provider", "token", "agent",
+        ],
         never: &[],
         asks_not: &[],
     },

@@ -227,7 +227,7 @@ impl Identity for TokenIdentity {
             reason: error.to_string().into(),
         };
         // What cannot be read is not worth a login.
-        let opened = match &wrapped.scheme {
+        match &wrapped.scheme {
             Scheme::Jwe => {
                 let jwe = Jwe::parse(&wrapped.element)?;
                 let key = self.ready().map_err(token)?.key.for_one_call();
@@ -248,8 +248,7 @@ impl Identity for TokenIdentity {
                 }
             }
             _ => Err(UnwrapError::NotForThisKey),
-        };
-        opened
+        }
     }
 }
 

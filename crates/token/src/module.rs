@@ -409,13 +409,10 @@ fn numbers(session: &Session, handle: ObjectHandle, class: Class) -> Result<Numb
         }
     };
     let kind = session.get_attributes(handle, &[AttributeType::KeyType]);
-    let kind = match kind.map_err(device)?.pop() {
-        Some(Attribute::KeyType(kind)) => kind,
-        _ => {
-            return Err(TokenError::Key {
-                reason: "the token does not tell its kind".into(),
-            });
-        }
+    let Some(Attribute::KeyType(kind)) = kind.map_err(device)?.pop() else {
+        return Err(TokenError::Key {
+            reason: "the token does not tell its kind".into(),
+        });
     };
     match kind {
         KeyType::RSA => {
@@ -675,7 +672,7 @@ mod tests {
             (RvError::GeneralError, Function::DecryptInit),
             (RvError::KeyFunctionNotPermitted, Function::DecryptInit),
         ] {
-            assert!(verdict(Error::Pkcs11(rv, function)).is_err(), "{rv:?}");
+            verdict(Error::Pkcs11(rv, function)).unwrap_err();
         }
     }
 }

@@ -191,7 +191,8 @@ const SYSTEM_FILE: &str = "/etc/ocicrypt.conf";
 /// Most files of one folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -166,7 +166,8 @@ impl fmt::Debug for Worker {
 const PATIENCE: u32 = 300;
 const PAUSE: Duration = Duration::from_millis(10);
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::time::Instant;
 

@@ -159,6 +159,6 @@ mod tests {
             assert_eq!(error, Some(io::ErrorKind::InvalidData), "{octets:?}");
         }
         let long = Message::new(1).with(&vec![0; MAX_LEN]);
-        assert!(long.write(&mut Vec::new()).is_err());
+        long.write(&mut Vec::new()).unwrap_err();
     }
 }

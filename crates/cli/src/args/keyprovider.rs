@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{HoldersIdentityArgs, PgpArgs};
+use super::{HoldersIdentityArgs, OaepHashName, PgpArgs};
 
 /// Answers skopeo, podman, CRI-O and others that ask ocicrypt key providers.
 ///
@@ -68,6 +68,17 @@ pub(crate) struct KeyproviderKeys {
 
     #[command(flatten)]
     pub(crate) pgp: PgpArgs,
+
+    /// Hash of RSA-OAEP for `pkcs11:`; RSA of 2048 bits holds a layer key of the ocicrypt format with sha1 only
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HASH",
+        default_value = "sha256",
+        env = "OCICRYPT_OAEP_HASHALG",
+        hide_env_values = true
+    )]
+    pub(crate) oaep_hash: OaepHashName,
 
     /// Private key (repeatable, up to 100), written as for `sealift decrypt`; without any, nothing is opened
     #[arg(

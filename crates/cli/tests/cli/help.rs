@@ -119,7 +119,7 @@ fn a_command_line_without_sense_exits_2() {
         &["decrypt", "oci:a", "oci:b"],
         &["encrypt", "oci:a", "oci:b", "-r", "k", "--cipher", "rot13"],
         &["encrypt", "oci:a", "oci:b", "-r", "k", "--layer", "top"],
-        &["encrypt", "oci:a", "oci:b", "-r", "k", "--seal-config"],
+        &["encrypt", "oci:a", "oci:b", "-r", "k", "--no-such-option"],
         &["copy", "oci:a", "oci:b", "--jobs", "0"],
         &["copy", "oci:a", "oci:b", "-q", "-v"],
         &["copy", "oci:a", "oci:b", "--client-cert", "c.pem"],

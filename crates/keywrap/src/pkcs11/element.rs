@@ -67,9 +67,8 @@ impl Element {
                 name: format!("pkcs11 version {version}").into(),
             });
         }
-        let recipients = match members.get("recipients") {
-            Some(Value::Array(recipients)) => recipients,
-            _ => return Err(UnwrapError::malformed("no list of recipients")),
+        let Some(Value::Array(recipients)) = members.get("recipients") else {
+            return Err(UnwrapError::malformed("no list of recipients"));
         };
         if recipients.is_empty() {
             return Err(UnwrapError::malformed("no recipients"));
