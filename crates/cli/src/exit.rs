@@ -110,6 +110,9 @@ impl From<ImageError> for Failure {
             ImageError::Signed { .. } => Some(
                 "--signatures drop leaves them behind, detach takes them along for the image as `decrypt` restores it, resign leaves them behind and says how to sign the sealed image",
             ),
+            ImageError::ConfigNotSealable { .. } => {
+                Some("seal an image whose layers are all in clear, or choose with --platform")
+            }
             ImageError::ConfigNeedsLayer { .. } => Some("open all layers, or the others first"),
             ImageError::SeveralImages { .. } => Some("choose one with --platform"),
             ImageError::NoSuchFile { .. } => Some("`sealift ls -R` lists all files"),

@@ -16,6 +16,7 @@ use sealift_keywrap::{
     IdentitySpec, KeyError, KeyFile, KeySource, Keyring, KeyringError, Password, PasswordSource,
     Recipient, RecipientSpec, SpecError, xwing,
 };
+use sealift_token::Caution;
 use zeroize::Zeroizing;
 
 use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs, PgpArgs, ProviderArgs};
@@ -23,7 +24,7 @@ use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::keyholders::layers::{self, Asking};
 use crate::pgp;
-use crate::providers::Configured;
+use crate::providers::{Configured, secret_variables};
 use crate::tokens::{TokenKeys, Wrapping};
 
 /// What recipients of each kind are found by.
@@ -46,7 +47,7 @@ pub(crate) fn recipients(
     means: &RecipientMeans<'_>,
     console: &Console,
 ) -> Result<Vec<Box<dyn Recipient>>, Failure> {
-    let tokens = TokenKeys::default();
+    let tokens = tokens_for(specs, means.providers);
     let mut recipients: Vec<Box<dyn Recipient>> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut directory = pgp::Directory::new(means.pgp.keyring.as_deref(), console);
@@ -121,8 +122,8 @@ pub(crate) fn identities(
     let mut keyring = Keyring::new();
     let mut certificates = Certificates::default();
     let mut passwords = Passwords::default();
+    let tokens = tokens_for(specs, providers);
     let mut providers = Configured::new(providers, specs);
-    let tokens = TokenKeys::default();
     let full = |error: KeyringError| Failure::of(Code::Usage, &error);
     for spec in specs {
         match IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))? {
@@ -188,6 +189,15 @@ pub(crate) fn identities(
     }
     certificates.give_to(&mut keyring)?;
     Ok((keyring, asking))
+}
+
+/// Prepares for tokens. Who answers as a key provider, and asks none, does so with nobody attending.
+fn tokens_for(specs: &[String], providers: Option<&ProviderArgs>) -> TokenKeys {
+    let caution = match providers {
+        Some(_) => Caution::Attended,
+        None => Caution::Unattended,
+    };
+    TokenKeys::new(caution, secret_variables(specs))
 }
 
 /// Certificates that came with the keys, in any order.

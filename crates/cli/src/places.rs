@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use sealift_registry::{
-    ClientCertificate, Credential, Credentials, Environment, ImageRef, ImageRefError, Options,
-    Proxies, RetryPolicy, Tls, Transport,
+    ClientCertificate, Credential, Credentials, Environment, ImageRef, ImageRefError, Mirrors,
+    Options, Proxies, RetryPolicy, Routes, Tls, Transport,
 };
 
 use crate::args::{Login, RegistryArgs};
@@ -27,6 +27,15 @@ pub(crate) fn parse(text: &str) -> Result<ImageRef, Failure> {
 
 /// Prepares the way to registries, local directories and files.
 pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Transport, Failure> {
+    transport_asking(Mirrors::Ask, args, login)
+}
+
+/// The same, with or without mirrors.
+pub(crate) fn transport_asking(
+    mirrors: Mirrors,
+    args: &RegistryArgs,
+    login: Option<&Login>,
+) -> Result<Transport, Failure> {
     let explicit =
         match login.or(args.creds.as_ref()) {
             Some(login) => Some(login.credential().ok_or_else(|| {
@@ -50,7 +59,10 @@ pub(crate) fn transport(args: &RegistryArgs, login: Option<&Login>) -> Result<Tr
     };
     let environment = environment();
     let options = Options {
-        routes: routes(args, environment.home.as_deref())?,
+        routes: Routes {
+            mirrors,
+            ..routes(args, environment.home.as_deref())?
+        },
         credentials: Credentials {
             explicit,
             auth_file: args.authfile.clone(),

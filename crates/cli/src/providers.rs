@@ -107,7 +107,7 @@ fn unusable(name: &str, error: &ProviderError) -> Failure {
 }
 
 /// Names the environment variables that programs of providers do not inherit: ours, and those that hold keys and passwords.
-fn secret_variables(specs: &[String]) -> Vec<OsString> {
+pub(crate) fn secret_variables(specs: &[String]) -> Vec<OsString> {
     let mut hidden: BTreeSet<OsString> = std::env::vars_os()
         .map(|(name, _)| name)
         .filter(|name| name.as_encoded_bytes().starts_with(PREFIX))

@@ -8,7 +8,7 @@ use sealift_image::{
     Place, Rewrap, Selection, SourceCheck,
 };
 use sealift_keywrap::Scheme;
-use sealift_registry::{ImageRef, Source, Transport};
+use sealift_registry::{ImageRef, LayoutName, Mirrors, Source, Transport};
 use serde_json::{Value, json};
 
 use crate::args::{
@@ -22,7 +22,7 @@ use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::keyholders::layers::Asking;
 use crate::keys::{self, RecipientMeans};
-use crate::places::{parse, tell_routes, transport};
+use crate::places::{parse, tell_routes, transport, transport_asking};
 use crate::progress::Reporter;
 use crate::report::{
     SCHEMA_VERSION, Table, plan_json, plan_text, platform_json, platform_text, recipient_json,
@@ -203,7 +203,12 @@ impl<'a> Job<'a> {
     ) -> Result<(), Failure> {
         let args = self.args;
         let pair = &args.registry_pair;
-        let first = transport(&args.registry, pair.src_creds.as_ref())?;
+        // What is changed in its place is read there: a mirror may have an older image under the tag.
+        let mirrors = match self.destination {
+            Some(_) => Mirrors::Ask,
+            None => Mirrors::Pass,
+        };
+        let first = transport_asking(mirrors, &args.registry, pair.src_creds.as_ref())?;
         let second = match (&pair.src_creds, &pair.dest_creds) {
             (None, None) => None,
             (_, login) => Some(transport(&args.registry, login.as_ref())?),
@@ -213,6 +218,18 @@ impl<'a> Job<'a> {
             Some(destination) => destination.clone(),
             None => in_place(&self.source, &source)?,
         };
+        if let (None, ImageRef::OciArchive { .. }) = (&self.destination, &self.source) {
+            // It is written anew, and whatever is about the image as it was would be gone.
+            let attached = sealift_image::attachments(&source)?;
+            if !attached.is_empty() {
+                let what = format!(
+                    "{} referrers or signatures are about the image in this archive, and would be lost",
+                    attached.len()
+                );
+                return Err(Failure::new(Code::Usage, what)
+                    .hint("give a second argument to write to, or copy it to oci:DIR first"));
+            }
+        }
         let sink = second.as_ref().unwrap_or(&first).sink(&destination)?;
         let progress = Reporter::new(console);
         let rewrap = Rewrap {
@@ -291,7 +308,10 @@ fn in_place(reference: &ImageRef, source: &dyn Source) -> Result<ImageRef, Failu
     }
     match source.names()?.as_slice() {
         [] => {}
-        [only] => *name = only.parse().ok(),
+        [only] => {
+            let parsed = only.parse::<LayoutName>();
+            *name = Some(parsed.map_err(|error| Failure::of(Code::Usage, &error))?);
+        }
         several => {
             let what = format!(
                 "the image has several names here: {}",

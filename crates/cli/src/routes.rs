@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use sealift_registry::{RegistriesConf, Routes};
+use sealift_registry::{Mirrors, RegistriesConf, Routes};
 
 use crate::args::RegistryArgs;
 use crate::exit::{Code, Failure};
@@ -39,6 +39,7 @@ pub(crate) fn routes(args: &RegistryArgs, home: Option<&Path>) -> Result<Routes,
         registries,
         hosts_dirs,
         certs_dirs,
+        mirrors: Mirrors::Ask,
     })
 }
 

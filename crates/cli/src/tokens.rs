@@ -1,5 +1,6 @@
 //! `pkcs11:`: keys in PKCS #11 tokens, named by a URI or a key file, and the process that their modules run in.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,20 +40,22 @@ pub(crate) struct Wrapping {
 /// The tokens of this run. Nothing is started before one is wanted.
 pub(crate) struct TokenKeys(Arc<Tokens>);
 
-impl Default for TokenKeys {
-    fn default() -> Self {
+impl TokenKeys {
+    /// Prepares for tokens; `hidden` are variables that modules do not get to see.
+    pub(crate) fn new(caution: Caution, hidden: Vec<OsString>) -> Self {
         let command = WorkerCommand {
             // A process that cannot find itself gets a name that does not exist, and the error that says so.
             program: std::env::current_exe().unwrap_or_default(),
             arguments: vec![WORKER.into()],
             timeout: WorkerCommand::TIMEOUT,
+            hidden,
         };
         let surroundings = Surroundings {
             ocicrypt_config: std::env::var_os("OCICRYPT_CONFIG"),
             xdg_config_home: std::env::var_os("XDG_CONFIG_HOME"),
             home: std::env::var_os("HOME"),
         };
-        Self(Tokens::new(command, surroundings, Caution::Attended))
+        Self(Tokens::new(command, surroundings, caution))
     }
 }
 

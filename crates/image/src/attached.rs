@@ -28,6 +28,8 @@ pub struct Attachment {
     pub descriptor: Descriptor,
     /// The tag that it has, where it is found by that.
     pub tag: Option<String>,
+    /// Its artifact type, as its own manifest says: lists are only somebody's word.
+    kind: Option<String>,
 }
 
 impl Attachment {
@@ -36,7 +38,7 @@ impl Attachment {
         if let Some(tag) = &self.tag {
             return !tag.ends_with(".sbom");
         }
-        self.descriptor.artifact_type().is_some_and(|kind| {
+        self.kind.as_deref().is_some_and(|kind| {
             kind.starts_with("application/vnd.dev.cosign.")
                 || kind.starts_with("application/vnd.dev.sigstore.")
                 || kind.starts_with("application/vnd.cncf.notary.")
@@ -158,12 +160,20 @@ impl<'a> Attachments<'a> {
         if self.found.len() >= MAX_ENTRIES {
             return Err(ImageError::TooManyManifests { limit: MAX_ENTRIES });
         }
+        let tree = Tree::of(self.source, raw)?;
+        let kind = match &tree.root {
+            Node::Image(image) => image
+                .manifest
+                .artifact_type()
+                .or_else(|| Some(image.manifest.config().media_type().as_str().to_owned())),
+            Node::Index(branch) => branch.index.artifact_type(),
+        };
         let attachment = Attachment {
             subject: subject.clone(),
             descriptor,
             tag,
+            kind,
         };
-        let tree = Tree::of(self.source, raw)?;
         self.found.push((attachment, tree));
         Ok(())
     }

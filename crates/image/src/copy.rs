@@ -162,6 +162,17 @@ impl Copy<'_> {
     }
 }
 
+/// Writes the manifests below a node as they are, children first.
+pub(crate) fn put_below(sink: &dyn Sink, node: &Node) -> Result<(), ImageError> {
+    if let Node::Index(branch) = node {
+        for (_, child) in &branch.children {
+            put_below(sink, child)?;
+            sink.put_manifest(child.raw())?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns whether the entries of an index are exactly these, in this order.
 pub(crate) fn names_exactly<'a>(index: &Index, digests: impl Iterator<Item = &'a Digest>) -> bool {
     index.manifests().iter().map(Descriptor::digest).eq(digests)
@@ -184,6 +195,30 @@ pub(crate) fn entry_of(entry: &Descriptor, manifest: &RawManifest) -> Descriptor
         manifest.bytes.len() as u64,
     )
 }
+
+/// Has the entries of attestations name the manifests that took the places of those they are about (BuildKit).
+///
+/// `entries` are pairs: what stood in the index, and what stands there now.
+pub(crate) fn with_references(entries: Vec<(Descriptor, Descriptor)>) -> Vec<Descriptor> {
+    let renamed: Vec<(String, String)> = entries
+        .iter()
+        .map(|(was, now)| (was.digest().to_string(), now.digest().to_string()))
+        .collect();
+    let renew = |(_, entry): (Descriptor, Descriptor)| {
+        let old = entry.annotation(REFERENCE);
+        let new = old.and_then(|old| renamed.iter().find(|(was, _)| was == old));
+        let Some((_, new)) = new else {
+            return entry;
+        };
+        let mut annotations = entry.annotations().clone();
+        annotations.insert(REFERENCE.to_owned(), new.clone());
+        entry.clone().with_annotations(annotations)
+    };
+    entries.into_iter().map(renew).collect()
+}
+
+/// Annotation of BuildKit's attestations in an index: the manifest that they are about.
+const REFERENCE: &str = "vnd.docker.reference.digest";
 
 /// Writes a small blob that is in memory.
 pub(crate) fn put_small(

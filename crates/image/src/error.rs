@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use sealift_files::{FilePath, ListError};
 use sealift_keywrap::UnwrapError;
-use sealift_layer::{OpenError, SealError};
+use sealift_layer::{FormatError, OpenError, SealError};
 use sealift_oci::{Digest, DocumentError};
 use sealift_registry::Error as RegistryError;
 use thiserror::Error;
@@ -246,6 +246,25 @@ pub enum ImageError {
         count: usize,
     },
 
+    /// A configuration was to be sealed, and would stay readable.
+    #[error(
+        "the configuration of {manifest} cannot be sealed: none of its layers is sealed now, or some were before"
+    )]
+    ConfigNotSealable {
+        /// The image.
+        manifest: Digest,
+    },
+
+    /// Wrapped keys that cannot be read would get lost.
+    #[error("layer {digest} has wrapped keys that cannot be read, and would get lost")]
+    UnreadableWraps {
+        /// The layer.
+        digest: Digest,
+        /// What is wrong with the first.
+        #[source]
+        source: FormatError,
+    },
+
     /// The sealed configuration of an image could not be opened any more.
     #[error(
         "the sealed configuration of {manifest} opens with the key of layer {layer}, and other layers would stay sealed"
@@ -308,10 +327,12 @@ impl ImageError {
             | Self::SharedElement { .. }
             | Self::ConfigNeedsLayer { .. }
             | Self::Signed { .. }
+            | Self::ConfigNotSealable { .. }
             | Self::SeveralImages { .. }
             | Self::PathTooLong { .. } => Kind::Usage,
             Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
             Self::Document { .. }
+            | Self::UnreadableWraps { .. }
             | Self::Files { .. }
             | Self::Mismatch { .. }
             | Self::NestedTooDeeply { .. }

@@ -9,7 +9,7 @@ use sealift_layer::{
 use sealift_oci::{Algorithm, Config, Descriptor, Digest, Document, Hasher, Index, Manifest};
 use sealift_registry::{RawManifest, Sink, Source};
 
-use crate::copy::{copy_blob, entry_of, names_exactly, put_small, without};
+use crate::copy::{copy_blob, entry_of, names_exactly, put_small, with_references, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::opening::{
@@ -390,11 +390,13 @@ impl<'a> Writer<'a> {
         }
         let entries = children
             .iter()
-            .map(|(descriptor, raw)| entry_of(descriptor, raw))
+            .map(|(descriptor, raw)| ((*descriptor).clone(), entry_of(descriptor, raw)))
             .collect();
         // While something is sealed, a later run may still restore the index.
         let annotations = without(branch.index.annotations(), |key| key == ORIGINAL && !sealed);
-        let index = branch.index.rewritten(entries, annotations);
+        let index = branch
+            .index
+            .rewritten(with_references(entries), annotations);
         Ok(Written {
             raw: rendered(index.octets(), index.media_type()),
             keys,

@@ -10,7 +10,7 @@ use sealift_oci::{Descriptor, Digest, Document, Hasher};
 use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::attached::{Attached, Attachment, Attachments};
-use crate::copy::{copy_blob, entry_of, put_small, without};
+use crate::copy::{copy_blob, entry_of, put_below, put_small, with_references, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::read_header;
@@ -213,6 +213,7 @@ impl Rewrap<'_> {
         let fails = |source| refused(digest, source);
         let claims = claims_of(layer)?;
         let before = LayerRecipients::new(&claims, digest).map_err(fails)?;
+        refuse_faults(digest, before.wraps())?;
         let mut header = Headers::of(self.source, layer);
         let mut after = before.clone();
         let context = WrapContext::default();
@@ -272,6 +273,7 @@ impl Rewrap<'_> {
                     }
                 }
                 if gone.is_empty() {
+                    self.tell_unnamed(layer, &before);
                     return Ok(None);
                 }
                 after.remove(&gone);
@@ -295,7 +297,7 @@ impl Rewrap<'_> {
             });
         }
         let header = match self.embedded {
-            Embedded::Rewrite => header.rewritten(&after, &gone)?,
+            Embedded::Rewrite => header.rewritten(&after)?,
             Embedded::Leave => None,
             // Rotation leaves what is embedded, as adding does: it touches manifests only.
             Embedded::Refuse if matches!(self.change, Change::Remove { .. }) => {
@@ -320,6 +322,22 @@ impl Rewrap<'_> {
             recipients: after,
             header,
         }))
+    }
+
+    /// Tells of wrapped keys that name nobody: they may be of whoever was to go.
+    fn tell_unnamed(&self, layer: &Descriptor, recipients: &LayerRecipients) {
+        let unnamed = recipients.wraps().as_slice().iter();
+        let count = unnamed
+            .filter(|wrap| !recipients.names_somebody(wrap))
+            .count();
+        if count > 0 {
+            self.progress.event(Event::Notice {
+                text: &format!(
+                    "layer {} stays as it is, with {count} wrapped keys that name nobody: they may be of that recipient (give its private key with -k, or the element with --id)",
+                    layer.digest()
+                ),
+            });
+        }
     }
 
     fn actions(&self, image: &Image, changes: &Changes) -> Vec<Action> {
@@ -491,6 +509,7 @@ impl Rewrap<'_> {
         for (attachment, tree) in attached {
             let Some(subject) = renewed.get(&attachment.subject) else {
                 if self.place == Place::Other {
+                    put_below(self.sink, &tree.root)?;
                     self.sink
                         .attach(tree.root.raw(), attachment.tag.as_deref())?;
                 }
@@ -507,11 +526,7 @@ impl Rewrap<'_> {
             }
             let old = tree.root.raw();
             let raw = referring_to(old, subject.descriptor())?;
-            if let Node::Index(branch) = &tree.root {
-                for (_, child) in &branch.children {
-                    self.sink.put_manifest(child.raw())?;
-                }
-            }
+            put_below(self.sink, &tree.root)?;
             self.sink.attach(&raw, None)?;
             renewed.insert(old.digest.clone(), raw);
         }
@@ -631,21 +646,28 @@ impl<'a> Headers<'a> {
     }
 
     /// Returns the header with the elements of a descriptor, unless it has none at all, or these.
-    fn rewritten(
-        &mut self,
-        after: &LayerRecipients,
-        gone: &[WrappedKey],
-    ) -> Result<Option<Header>, ImageError> {
+    fn rewritten(&mut self, after: &LayerRecipients) -> Result<Option<Header>, ImageError> {
+        let digest = self.layer.digest();
         let Some(header) = self.header()?.filter(|header| !header.wraps.is_empty()) else {
             return Ok(None);
         };
-        let mut wraps = header.wraps.without(gone);
-        wraps.append_what_fits(after.wraps());
+        refuse_faults(digest, &header.wraps)?;
         let rewritten = Header {
-            wraps,
+            wraps: after.wraps().clone(),
             ..header.clone()
         };
         Ok((rewritten.wraps != header.wraps).then_some(rewritten))
+    }
+}
+
+/// Fails if there are elements that cannot be read, and could therefore not be written again.
+fn refuse_faults(digest: &Digest, wraps: &Wraps) -> Result<(), ImageError> {
+    match wraps.faults().first() {
+        None => Ok(()),
+        Some(fault) => Err(ImageError::UnreadableWraps {
+            digest: digest.clone(),
+            source: fault.clone(),
+        }),
     }
 }
 
@@ -701,8 +723,9 @@ impl Writer<'_> {
                         self.rewrap.sink.put_manifest(&raw)?;
                     }
                     changed |= is_new;
-                    entries.push(entry_of(descriptor, &raw));
+                    entries.push((descriptor.clone(), entry_of(descriptor, &raw)));
                 }
+                let entries = with_references(entries);
                 if !changed {
                     return Ok(branch.raw.clone());
                 }

@@ -15,7 +15,7 @@ use sealift_registry::{RawManifest, Sink, Source};
 
 use crate::attached::{Attachment, Attachments};
 use crate::blob::{LANES, SealedBlob, seal_blob, sealed_annotations_len};
-use crate::copy::{copy_blob, entry_of, put_small, without};
+use crate::copy::{copy_blob, entry_of, put_below, put_small, with_references, without};
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::outcome::{Outcome, Plan};
@@ -221,6 +221,17 @@ impl Seal<'_> {
                 chosen.push((image, self.actions(&image.manifest)?));
             }
         }
+        if self.metadata != Metadata::Clear {
+            let stays_readable = |(image, actions): &&(&Image, Vec<Action>)| {
+                !image.attestation
+                    && (has_seals(&image.manifest) || !actions.contains(&Action::Seal))
+            };
+            if let Some((image, _)) = chosen.iter().find(stays_readable) {
+                return Err(ImageError::ConfigNotSealable {
+                    manifest: image.raw.digest.clone(),
+                });
+            }
+        }
         let all = || chosen.iter().flat_map(|(_, actions)| actions);
         if all().any(|action| *action == Action::Seal) {
             return Ok(chosen);
@@ -356,6 +367,7 @@ impl Seal<'_> {
                 }
                 put_small(self.sink, image.manifest.config(), &image.config)?;
             }
+            put_below(self.sink, &tree.root)?;
             self.sink
                 .attach(tree.root.raw(), attachment.tag.as_deref())?;
         }
@@ -577,12 +589,6 @@ impl<'a> Writer<'a> {
         let mut rewritten = image.manifest.clone();
         if has_seals(&image.manifest) {
             put_small(self.seal.sink, image.manifest.config(), &image.config)?;
-            if self.seal.metadata != Metadata::Clear {
-                self.seal.notice(&format!(
-                    "the configuration of {} stays as it is because some layers were sealed before",
-                    image.raw.digest
-                ));
-            }
         } else {
             rewritten = self.config(image, key, &mut annotations)?;
             // One that is there belongs to seals that are gone.
@@ -683,7 +689,7 @@ impl<'a> Writer<'a> {
                     if self.hides(child) {
                         entry = entry.with_annotations(IndexMap::new());
                     }
-                    entries.push(entry);
+                    entries.push((descriptor.clone(), entry));
                     whole &= written.whole;
                     keys.extend(written.keys);
                 }
@@ -713,7 +719,9 @@ impl<'a> Writer<'a> {
                 annotations.insert(ORIGINAL.to_owned(), values.join(","));
             }
         }
-        let index = branch.index.rewritten(entries, annotations);
+        let index = branch
+            .index
+            .rewritten(with_references(entries), annotations);
         let raw = checked("index", rendered(index.octets(), index.media_type()))?;
         Ok(Some(Written { raw, keys, whole }))
     }

@@ -222,7 +222,8 @@ impl Candidates<'_> {
         if !identity.opens(&wrapped.scheme) {
             return None;
         }
-        let Some(left) = self.operations_left.checked_sub(part.recipients.len()) else {
+        let cost = part.recipients.len().saturating_mul(identity.cost());
+        let Some(left) = self.operations_left.checked_sub(cost) else {
             report.outcome.note_limit();
             return None;
         };

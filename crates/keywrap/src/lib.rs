@@ -74,6 +74,11 @@ pub trait Identity: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns what one attempt costs beside one with an RSA key in this process; more where others are asked.
+    fn cost(&self) -> usize {
+        1
+    }
+
     /// Takes note of a certificate, so that PKCS #7 envelopes for it open; returns whether it belongs to this key.
     ///
     /// Nothing else in the certificate is looked at: neither who signed it nor when it ends.
@@ -101,6 +106,9 @@ pub trait Identity: std::fmt::Debug + Send + Sync {
         context: &WrapContext<'_>,
     ) -> Result<LayerSecret, UnwrapError>;
 }
+
+/// [`Identity::cost`] of keys for which programs are started, services asked or tokens kept busy.
+pub const REMOTE_COST: usize = 256;
 
 /// What a layer key is wrapped for, as far as the envelope can bind it.
 ///

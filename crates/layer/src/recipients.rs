@@ -166,6 +166,14 @@ impl LayerRecipients {
         described.iter().any(is_named) || (described.len() == 1 && noted.is_some_and(begins))
     }
 
+    /// Returns whether something tells whom an element is for.
+    pub fn names_somebody(&self, wrap: &WrappedKey) -> bool {
+        self.notes.of(wrap).is_some()
+            || describe(wrap).iter().all(|info| {
+                info.fingerprint.is_some() || info.key_id.is_some() || info.certificate.is_some()
+            })
+    }
+
     /// Returns the descriptor's annotations that tell of wrapped keys and recipients.
     pub fn to_annotations(&self) -> IndexMap<String, String> {
         let mut annotations = self.wraps.to_annotations();

@@ -1,5 +1,6 @@
 //! The installer for Kubernetes nodes, on folders in place of a node's root.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -140,12 +141,14 @@ fn what_is_installed_is_complete_and_stays_as_it_is() {
     fs::create_dir_all(node.host("etc/containerd")).unwrap();
     let own = "version = 3\n[debug]\n  level = 'info'\n";
     fs::write(node.host(CONFIG), own).unwrap();
+    fs::set_permissions(node.host(CONFIG), fs::Permissions::from_mode(0o600)).unwrap();
     node.says(&["install"]);
+    assert_eq!(node.mode(CONFIG), 0o600);
     assert_eq!(fs::read(node.host(PROGRAM)).unwrap(), b"a program");
     assert_eq!((node.mode(PROGRAM), node.mode(STANZAS)), (0o755, 0o644));
     let stanzas = fs::read_to_string(node.host(STANZAS)).unwrap();
     assert!(
-        stanzas.contains("version = 3") && stanzas.contains("/opt/sealift/bin/sealift-decoder")
+        stanzas.contains("version = 2") && stanzas.contains("/opt/sealift/bin/sealift-decoder")
     );
     let config = fs::read_to_string(node.host(CONFIG)).unwrap();
     assert!(config.starts_with("imports = [\"/etc/containerd/conf.d/sealift.toml\"]"));
@@ -181,7 +184,15 @@ fn imports_that_are_there_are_kept() {
             "imports = [\"/etc/containerd/conf.d/*.toml\"]\n",
             Some("imports = [\"/etc/containerd/conf.d/*.toml\"]\n"),
         ),
+        (
+            "imports = ['/etc/containerd/conf.d/*.toml']\n",
+            Some("imports = ['/etc/containerd/conf.d/*.toml']\n"),
+        ),
         ("imports = [\"/other.toml\"]\n", None),
+        (
+            "# /etc/containerd/conf.d/sealift.toml\nimports = [\"/other.toml\"]\n",
+            None,
+        ),
     ] {
         let node = Node::new(&lab);
         fs::create_dir_all(node.host("etc/containerd")).unwrap();
@@ -202,6 +213,19 @@ fn imports_that_are_there_are_kept() {
             }
         }
     }
+}
+
+#[test]
+fn what_an_administrator_imports_is_not_taken_away() {
+    let Some(lab) = Lab::needing(&[]) else {
+        return;
+    };
+    let node = Node::new(&lab);
+    node.says(&["install"]);
+    let own = format!("imports = [\"/other.toml\", \"/{STANZAS}\"]\n");
+    fs::write(node.host(CONFIG), own).unwrap();
+    assert_eq!(node.run(&["uninstall"]).status.code(), Some(1));
+    assert!(node.host(STANZAS).exists());
 }
 
 #[test]

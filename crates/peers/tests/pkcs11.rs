@@ -774,6 +774,8 @@ impl Fixture {
     fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
         let mut command = lab.sealift_command(arguments);
         command
+            .env("PKCS11SPY", MODULE)
+            .env("PKCS11SPY_OUTPUT", lab.text("spy.log"))
             .env("OCICRYPT_CONFIG", &self.policy)
             .env_remove("SOFTHSM2_CONF");
         command
@@ -800,11 +802,8 @@ impl Fixture {
         let log = lab.text("spy.log");
         let uri =
             format!("pkcs11:token=ocicrypt;object=layerkey?module-path={SPY}&pin-value={pin}");
-        let variables = [
-            ("SOFTHSM2_CONF", &self.conf[..]),
-            ("PKCS11SPY", MODULE),
-            ("PKCS11SPY_OUTPUT", &log),
-        ];
+        // The spy is told what to do in our own environment: a key file may not name other modules.
+        let variables = [("SOFTHSM2_CONF", &self.conf[..])];
         let yaml = key_file(lab, "spied.yaml", &uri, &variables);
         Spied { yaml, log }
     }
@@ -844,6 +843,8 @@ impl Fixture {
             .arg("--keys-dir")
             .arg(folder)
             .env("OCICRYPT_CONFIG", &self.policy)
+            .env("PKCS11SPY", MODULE)
+            .env("PKCS11SPY_OUTPUT", lab.text("spy.log"))
             .env("HOME", lab.path("nobody"))
             .env_remove("XDG_CONFIG_HOME")
             .env(

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sealift_keywrap::{
-    Identity, LayerSecret, MAX_ELEMENT_LEN, Recipient, Scheme, UnwrapError, WrapContext, WrapError,
-    WrappedKey,
+    Identity, LayerSecret, MAX_ELEMENT_LEN, REMOTE_COST, Recipient, Scheme, UnwrapError,
+    WrapContext, WrapError, WrappedKey,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use zeroize::Zeroizing;
@@ -162,6 +162,10 @@ pub struct ProviderIdentity(Provider);
 impl Identity for ProviderIdentity {
     fn opens(&self, scheme: &Scheme) -> bool {
         *scheme == self.0.scheme()
+    }
+
+    fn cost(&self) -> usize {
+        REMOTE_COST
     }
 
     /// Names the provider, and the parameters by their digest: with others it may open other keys.

@@ -61,7 +61,7 @@ pub use manifest::RawManifest;
 pub use rate::RateLimit;
 pub use registries_conf::{Location, Locations, RegistriesConf, RegistriesConfError};
 pub use retry::RetryPolicy;
-pub use routes::Routes;
+pub use routes::{Mirrors, Routes};
 pub use secret::Secret;
 pub use sink::{Begun, BlobWriter, Sink};
 pub use source::{BlobCheck, BlobReader, MAX_PART_LEN, Source};

@@ -21,6 +21,18 @@ pub struct Routes {
     pub hosts_dirs: Vec<PathBuf>,
     /// Folders with `HOST[:PORT]/*.crt`, `*.cert` and `*.key`, as Docker's and Podman's `certs.d`.
     pub certs_dirs: Vec<PathBuf>,
+    /// Whether mirrors are asked.
+    pub mirrors: Mirrors,
+}
+
+/// Whether mirrors are asked for what they may have.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mirrors {
+    /// Before the registry.
+    #[default]
+    Ask,
+    /// Not at all: for what is changed where it is, which a mirror may not have heard of yet.
+    Pass,
 }
 
 /// One place for an image.
@@ -58,6 +70,19 @@ pub(crate) enum Wanted {
 impl Routes {
     /// Returns the places to ask, the registry last. `given` is what the caller trusts everywhere.
     pub(crate) fn of(
+        &self,
+        reference: &Reference,
+        wanted: Wanted,
+        given: &Tls,
+    ) -> Result<Vec<Route>, Error> {
+        let mut routes = self.all_of(reference, wanted, given)?;
+        if self.mirrors == Mirrors::Pass {
+            routes.retain(|route| route.role == Role::Origin);
+        }
+        Ok(routes)
+    }
+
+    fn all_of(
         &self,
         reference: &Reference,
         wanted: Wanted,

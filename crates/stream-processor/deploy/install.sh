@@ -51,12 +51,18 @@ act() {
     [ -n "$dry_run" ] || "$@"
 }
 
-# Moves standard input to a file of the node, with a mode.
+# Moves standard input to a file of the node, with a mode; one that is there keeps its own.
 place() {
     mkdir -p "$(dirname "$HOST_ROOT$1")"
+    [ ! -L "$HOST_ROOT$1" ] || fail "$1 is a symbolic link: change what it points to by hand"
     new=$(mktemp "$HOST_ROOT$1.XXXXXX")
     cat >"$new"
-    chmod "$2" "$new"
+    if [ -f "$HOST_ROOT$1" ]; then
+        chmod --reference="$HOST_ROOT$1" "$new"
+        chown --reference="$HOST_ROOT$1" "$new"
+    else
+        chmod "$2" "$new"
+    fi
     mv -f "$new" "$HOST_ROOT$1"
 }
 
@@ -84,7 +90,7 @@ with_import() {
         echo "imports = [\"$stanzas\"] $marker"
         return
     fi
-    if grep -qF "$stanzas" "$config" || grep -qE '^[[:space:]]*imports[[:space:]]*=.*"/etc/containerd/conf\.d/\*\.toml"' "$config"; then
+    if grep -vE '^[[:space:]]*#' "$config" | grep -qF -e "$stanzas" -e '"/etc/containerd/conf.d/*.toml"' -e "'/etc/containerd/conf.d/*.toml'"; then
         cat "$config"
         return
     fi
@@ -156,6 +162,15 @@ sync_keys() {
 }
 
 uninstall_all() {
+    config=$HOST_ROOT$CONTAINERD_CONFIG
+    # First nobody imports it any more: containerd does not start without a file that it is told to import.
+    if grep -qF "$marker" "$config" 2>/dev/null; then
+        grep -vF "$marker" "$config" >"$work/config" || true
+        act "take the import out of $CONTAINERD_CONFIG" place_config
+        echo "restart containerd on this node: systemctl restart containerd"
+    elif grep -vE '^[[:space:]]*#' "$config" 2>/dev/null | grep -qF "$stanzas"; then
+        fail "$CONTAINERD_CONFIG imports $stanzas: take that out first"
+    fi
     if [ -f "$HOST_ROOT$keys/.from-secret" ]; then
         while read -r name; do
             act "remove $keys/$name" remove_key "$name"
@@ -165,11 +180,6 @@ uninstall_all() {
     for path in "$stanzas" "$program"; do
         [ ! -f "$HOST_ROOT$path" ] || act "remove $path" rm -f "$HOST_ROOT$path"
     done
-    if grep -qF "$marker" "$HOST_ROOT$CONTAINERD_CONFIG" 2>/dev/null; then
-        grep -vF "$marker" "$HOST_ROOT$CONTAINERD_CONFIG" >"$work/config" || true
-        act "take the import out of $CONTAINERD_CONFIG" place_config
-        echo "restart containerd on this node: systemctl restart containerd"
-    fi
 }
 
 work=$(mktemp -d)

@@ -198,7 +198,13 @@ impl Keys {
         };
         let named = pkcs11::KeyFile::parse(file)
             .map_err(|error| error.to_string())
-            .and_then(|mut key| Ok((pin_of(&mut key, source)?, key)));
+            .and_then(|mut key| {
+                // Nothing in a payload is authenticated: it does not set the environment of modules.
+                if source == Source::Payload && !key.environment.is_empty() {
+                    return Err("variables for a module are not taken from payloads".to_owned());
+                }
+                Ok((pin_of(&mut key, source)?, key))
+            });
         match named {
             Ok((pin, key)) => {
                 let identity = TokenIdentity::new(&tokens, key, pin);
@@ -404,24 +410,34 @@ mod tests {
             Zeroizing::new(text.into_bytes())
         };
         let payload = Payload {
-            token_keys: vec![key("pin-value=1"), key("pin-source=/etc/passwd")],
+            token_keys: vec![
+                key("pin-value=1"),
+                key("pin-source=/etc/passwd"),
+                Zeroizing::new(
+                    b"{pkcs11: {uri: 'pkcs11:token=x'}, module: {env: {A: b}}}".to_vec(),
+                ),
+            ],
             ..Payload::default()
         };
         let command = WorkerCommand {
             program: "/no/such/program".into(),
             arguments: Vec::new(),
             timeout: WorkerCommand::TIMEOUT,
+            hidden: Vec::new(),
         };
         let tokens = Tokens::new(command, Surroundings::default(), Caution::Unattended);
         let mut keys = Keys::default().with_tokens(tokens);
         keys.add_payload(&payload);
         assert_eq!(keys.ring.len(), 1);
-        let expected = "PKCS #11 key 1 of the payload: pin-source= is not read for a payload";
-        assert_eq!(keys.notes, [expected]);
+        let expected = [
+            "PKCS #11 key 1 of the payload: pin-source= is not read for a payload",
+            "PKCS #11 key 2 of the payload: variables for a module are not taken from payloads",
+        ];
+        assert_eq!(keys.notes, expected);
 
         let mut keys = Keys::default();
         keys.add_payload(&payload);
-        assert_eq!((keys.ring.len(), keys.notes.len()), (0, 2));
+        assert_eq!((keys.ring.len(), keys.notes.len()), (0, 3));
     }
 
     #[test]

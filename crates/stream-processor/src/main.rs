@@ -68,6 +68,10 @@ fn tokens() -> Arc<Tokens> {
         program: std::env::current_exe().unwrap_or_default(),
         arguments: vec![WORKER.into()],
         timeout: WorkerCommand::TIMEOUT,
+        hidden: std::env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| name.as_encoded_bytes().starts_with(b"SEALIFT_"))
+            .collect(),
     };
     let surroundings = Surroundings {
         ocicrypt_config: std::env::var_os("OCICRYPT_CONFIG"),

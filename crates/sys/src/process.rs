@@ -91,7 +91,8 @@ pub fn boottime() -> Duration {
 /// # Errors
 /// Whatever the system says.
 pub fn take_standard_output() -> io::Result<std::fs::File> {
-    let own = rustix::io::dup(rustix::stdio::stdout())?;
+    // Programs that something in this process starts do not get it.
+    let own = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let nothing = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&nothing)?;
     Ok(own.into())

@@ -3,12 +3,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use sealift_keywrap::jwe::{Jwe, OaepHash};
 use sealift_keywrap::keys::{ec_public, rsa_public};
 use sealift_keywrap::pkcs11::{Element, KeyFile, Pin};
 use sealift_keywrap::{
     AgreementError, Curve, EcPoint, Identity, KeyAgreement, LayerSecret, OaepDecryption, PublicKey,
-    Recipient, Scheme, SharedSecret, UnwrapError, WrapContext, WrappedKey,
+    REMOTE_COST, Recipient, Scheme, SharedSecret, UnwrapError, WrapContext, WrappedKey,
 };
 use zeroize::Zeroizing;
 
@@ -143,8 +144,18 @@ impl TokenIdentity {
             name.push(' ');
             name.push_str(module.unwrap_or_default());
         }
-        for (variable, value) in &file.environment {
-            name.push_str(&format!(" {variable}={value}"));
+        // By their digest: values may be credentials.
+        if !file.environment.is_empty() {
+            let mut variables = Context::new(&SHA256);
+            for part in file
+                .environment
+                .iter()
+                .flat_map(|(name, value)| [name, value])
+            {
+                variables.update(&part.len().to_be_bytes());
+                variables.update(part.as_bytes());
+            }
+            name.push_str(&format!(" env {}", hex::encode(variables.finish())));
         }
         Self {
             tokens: Arc::clone(tokens),
@@ -202,6 +213,10 @@ impl TokenIdentity {
 }
 
 impl Identity for TokenIdentity {
+    fn cost(&self) -> usize {
+        REMOTE_COST
+    }
+
     fn opens(&self, scheme: &Scheme) -> bool {
         match scheme {
             Scheme::Jwe => true,

@@ -1,6 +1,7 @@
 //! The parent's side: starting the worker, asking it, and not waiting for ever.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub struct WorkerCommand {
     pub arguments: Vec<String>,
     /// How long one answer may take.
     pub timeout: Duration,
+    /// Environment variables that it does not get: those that hold keys and passwords of others.
+    pub hidden: Vec<OsString>,
 }
 
 impl WorkerCommand {
@@ -57,7 +60,11 @@ impl Worker {
             reason: printable(&error.to_string()),
         };
         let variables = environment.iter().map(|(name, value)| (&**name, &**value));
-        let mut child = Command::new(&command.program)
+        let mut process = Command::new(&command.program);
+        for name in &command.hidden {
+            process.env_remove(name);
+        }
+        let mut child = process
             .args(&command.arguments)
             .envs(variables)
             .stdin(Stdio::piped())
@@ -178,6 +185,7 @@ mod tests {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             timeout: Duration::from_secs(2),
+            hidden: Vec::new(),
         };
         let worker = Worker::start(&command, &BTreeMap::new(), Path::new("/m.so"));
         worker.map(|_| ()).unwrap_err()
@@ -220,6 +228,7 @@ mod tests {
             program: "/no/such/program".into(),
             arguments: Vec::new(),
             timeout: Duration::from_secs(1),
+            hidden: Vec::new(),
         };
         let error = Worker::start(&command, &BTreeMap::new(), Path::new("/m.so")).err();
         assert!(matches!(error, Some(TokenError::Start { .. })), "{error:?}");

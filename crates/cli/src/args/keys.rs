@@ -9,7 +9,7 @@ pub(crate) struct RecipientArgs {
     /// JWKS) or an X-Wing public key, pkcs7:FILE with an RSA certificate, pgp:ADDRESS, pgp:NAME, pgp:FINGERPRINT or pgp:FILE
     /// with an OpenPGP key, pkcs11:URI or pkcs11:YAML with a key in a PKCS #11 token, pkcs11:FILE with its RSA public key,
     /// aes256:FILE or aes256:env:VAR with a secret AES-256 key, holders:KEYID with a key of the key holders,
-    /// provider:NAME[:PARAMS] with a key provider, which sees the layers' keys
+    /// provider:NAME or provider:NAME:PARAMS with a key provider, which sees the layers' keys
     #[arg(
         short = 'r',
         long = "recipient",
@@ -63,7 +63,7 @@ pub(crate) struct PgpArgs {
 #[derive(Args, Debug)]
 pub(crate) struct KeyArgs {
     /// Private key (repeatable, up to 100): FILE (PEM, DER, JWK, JWKS, OpenPGP or X-Wing private keys), aes256:FILE,
-    /// aes256:env:VAR, pkcs11:URI, pkcs11:YAML, holders:KEYID or provider:NAME[:PARAMS]; a passphrase follows as :file=FILE, :fd=N,
+    /// aes256:env:VAR, pkcs11:URI, pkcs11:YAML, holders:KEYID, provider:NAME or provider:NAME:PARAMS; a passphrase follows as :file=FILE, :fd=N,
     /// :env=VAR or, visible to everybody on the machine, :pass=PASSPHRASE. What was sealed for pkcs7:CERT takes the certificate
     /// as well as its key: -k key.pem -k cert.pem. A URI is pkcs11:token=LABEL;object=LABEL?module-path=FILE&pin-source=FILE
     #[arg(

@@ -12,7 +12,7 @@ use super::providers::ProviderArgs;
 ///
 /// The keys of layers are wrapped for each recipient in the image's manifest. Changing recipients rewrites manifests, in place
 /// unless DST is given; layers stay as they are. The image gets a new digest, and the old one stays where it is until
-/// somebody deletes it.
+/// somebody deletes it; only an archive is written anew, without it.
 #[derive(Args, Debug)]
 #[command(after_help = RECIPIENTS_EXAMPLES, after_long_help = RECIPIENTS_EXAMPLES)]
 pub(crate) struct RecipientsArgs {

@@ -50,11 +50,6 @@ impl Version {
         (self.major, self.minor) >= (1, 5)
     }
 
-    /// Returns the version of configuration files that it writes.
-    pub(crate) fn config_version(self) -> u32 {
-        if self.major >= 2 { 3 } else { 2 }
-    }
-
     /// Returns what pulls by Kubernetes tell the stream processor.
     pub(crate) fn kubernetes_payload(self) -> KubernetesPayload {
         match (self.major, self.minor, self.patch) {

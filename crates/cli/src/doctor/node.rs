@@ -358,7 +358,10 @@ fn keys(facts: &Facts, processors: &[(String, Processor)], say: &mut impl FnMut(
     }
     let has_keys = facts.folders.iter().any(|(_, found)| found.keys > 0);
     let has_agent = facts.agents.iter().any(|(_, is_up)| *is_up);
-    if !processors.is_empty() && !has_keys && !has_agent {
+    let has_providers = processors
+        .iter()
+        .any(|(_, processor)| !values(&processor.args, &["--keyprovider-config"]).is_empty());
+    if !processors.is_empty() && !has_keys && !has_agent && !has_providers {
         say(Finding::new(
             Severity::Problem,
             "neither a private key nor an agent is at hand: no sealed layer will open",
@@ -575,6 +578,8 @@ fn judge(path: &Path, found: &mut Folder) {
 
 fn is_other_key(octets: &[u8]) -> bool {
     sealift_keywrap::xwing::parse_private(octets).is_some_and(|keys| keys.is_ok())
+        || sealift_keywrap::openpgp::is_key_file(octets)
+        || sealift_keywrap::pkcs11::KeyFile::looks_like(octets)
 }
 
 #[cfg(unix)]

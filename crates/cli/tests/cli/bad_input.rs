@@ -283,7 +283,7 @@ fn references_and_options_without_sense_exit_2() {
         ),
         (
             &["encrypt", "oci:plain:v1", "oci:out", "-r", "provider:p"],
-            "`provider:` is not supported by this version",
+            "no key providers are configured",
         ),
         (
             &[
@@ -439,7 +439,7 @@ fn nothing_to_do_exits_8_and_says_what_else() {
     ])
     .succeeds();
     lab.sealift(&["encrypt", "oci:sealed:v1", "oci:out", "-r", "other.pub.pem"])
-        .fails(8, "hint: to seal for other recipients, decrypt");
+        .fails(8, "hint: `sealift recipients add` wraps the keys");
     lab.sealift(&[
         "encrypt",
         "oci:sealed:v1",

@@ -574,6 +574,163 @@ fn statements_follow_the_image_and_signatures_do_not() {
 }
 
 #[test]
+fn rewritten_layers_carry_the_keys_of_the_manifest_and_no_older_ones() {
+    let image = image(Format::Oci, Packing::Gzip);
+    let (lab, _registry, reference) = lab(&image, "chunked");
+    let rotate = ["-q", "-k", "key.pem", "-r", "new.pub.pem"];
+    lab.change("rotate", &reference, &rotate).succeeds();
+    // The first key is in front of the layers still; the second rotation does not know it.
+    lab.opens(&reference, "key.pem", &image.digest());
+    let rotate = [
+        "-q",
+        "-k",
+        "new.pem",
+        "-r",
+        "other.pub.pem",
+        "--rewrite-blobs",
+    ];
+    lab.change("rotate", &reference, &rotate).succeeds();
+    for gone in ["key.pem", "new.pem"] {
+        lab.cannot_open(&reference, gone);
+    }
+    lab.opens(&reference, "other.pem", &image.digest());
+}
+
+#[test]
+fn wrapped_keys_that_cannot_be_read_are_not_lost() {
+    let (lab, registry, reference) = lab(&image(Format::Oci, Packing::Gzip), "chunked");
+    let (media_type, bytes) = registry.manifest("team/app", "v1").unwrap();
+    let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    let annotations = &mut manifest["layers"][1]["annotations"];
+    annotations["org.opencontainers.image.enc.keys.pgp"] = json!("no base64!");
+    registry.put_manifest(
+        "team/app",
+        "v1",
+        &media_type,
+        manifest.to_string().as_bytes(),
+    );
+    let before = registry.manifest("team/app", "v1");
+    let add = ["-q", "-k", "key.pem", "-r", "new.pub.pem"];
+    lab.change("add", &reference, &add).fails(
+        4,
+        "has wrapped keys that cannot be read, and would get lost",
+    );
+    assert_eq!(registry.manifest("team/app", "v1"), before);
+}
+
+#[test]
+fn an_attestation_is_about_the_changed_manifest_afterwards() {
+    let child = ImageBuilder::new(Format::Oci)
+        .layers(layers(Packing::Gzip, "amd64"))
+        .build();
+    let index = IndexBuilder::new(Format::Oci).attested(child).build();
+    let lab = Lab::new();
+    for name in ["key", "new"] {
+        lab.key(name);
+    }
+    index.write_layout(&lab.path("plain"), "v1");
+    let seal = [
+        "encrypt",
+        "-q",
+        "oci:plain:v1",
+        "oci:sealed:v1",
+        "-r",
+        "key.pub.pem",
+    ];
+    lab.sealift(&[&seal[..], &["--attestations", "keep"]].concat())
+        .succeeds();
+    let add = ["-q", "-k", "key.pem", "-r", "new.pub.pem"];
+    lab.change("add", "oci:sealed:v1", &add).succeeds();
+    let raw = lab
+        .sealift(&["inspect", "--raw", "oci:sealed:v1"])
+        .succeeds();
+    let raw: Value = serde_json::from_str(&raw).unwrap();
+    let (image, statement) = (&raw["manifests"][0], &raw["manifests"][1]);
+    assert_eq!(
+        statement["annotations"]["vnd.docker.reference.digest"],
+        image["digest"]
+    );
+    lab.opens("oci:sealed:v1", "new.pem", &index.digest());
+}
+
+#[test]
+fn an_archive_with_signatures_is_not_written_anew() {
+    let image = image(Format::Oci, Packing::Gzip);
+    let (lab, registry, reference) = lab(&image, "chunked");
+    let digest = lab.inspected(&reference)["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let tag = format!("{}.sig", digest.replace(':', "-"));
+    let (media_type, bytes) = registry.manifest("team/app", "v1").unwrap();
+    registry.put_manifest("team/app", &tag, &media_type, &bytes);
+    let copy = [
+        "copy",
+        "-q",
+        &reference,
+        "oci-archive:app.tar:v1",
+        "--signatures",
+        "keep",
+    ];
+    lab.sealift(&copy).succeeds();
+    let add = ["-q", "-k", "key.pem", "-r", "new.pub.pem"];
+    let before = fs::read(lab.path("app.tar")).unwrap();
+    lab.change("add", "oci-archive:app.tar:v1", &add).fails(
+        2,
+        "1 referrers or signatures are about the image in this archive",
+    );
+    assert_eq!(fs::read(lab.path("app.tar")).unwrap(), before);
+    let elsewhere = [&["oci-archive:new.tar:v1"][..], &add].concat();
+    lab.change("add", "oci-archive:app.tar:v1", &elsewhere)
+        .succeeds();
+    lab.opens("oci-archive:new.tar:v1", "new.pem", &image.digest());
+}
+
+#[test]
+fn what_a_mirror_has_is_not_written_over_what_the_registry_has() {
+    let (lab, registry, reference) = lab(&image(Format::Oci, Packing::Gzip), "chunked");
+    // The mirror still has another image under the tag.
+    let mirror = Registry::start(Options::default());
+    image(Format::Oci, Packing::Zstd).push(&mirror, "team/app", "v1");
+    let conf = format!(
+        "[[registry]]\nlocation = '{}'\ninsecure = true\n[[registry.mirror]]\nlocation = '{}'\ninsecure = true\n",
+        registry.host(),
+        mirror.host()
+    );
+    lab.write("registries.conf", conf.as_bytes());
+    let add = [
+        "-q",
+        "-k",
+        "key.pem",
+        "-r",
+        "new.pub.pem",
+        "--registries-conf",
+        "registries.conf",
+    ];
+    lab.change("add", &reference, &add).succeeds();
+    assert_eq!(mirror.log().len(), 0);
+    let verify = ["verify", "-q", &reference, "-k", "new.pem"];
+    lab.sealift(&verify).succeeds();
+}
+
+#[test]
+fn who_cannot_be_found_in_a_layer_is_told() {
+    let lab = Lab::new();
+    let reference = format!("oci:{}", fixtures().join("jwe-rsa2048").display());
+    crate::tool::fixture_key(&lab, "rsa.pem");
+    lab.key("new");
+    let add = ["oci:added:v1", "-q", "-k", "rsa.pem", "-r", "new.pub.pem"];
+    lab.change("add", &reference, &add).succeeds();
+    lab.key("other");
+    let run = lab.change("remove", "oci:added:v1", &["-r", "other.pub.pem"]);
+    assert!(
+        run.stderr.contains("with 1 wrapped keys that name nobody"),
+        "{run:?}"
+    );
+    run.exits_with(8, "no selected layer is wrapped for them");
+}
+
+#[test]
 fn a_plan_changes_nothing() {
     let (lab, registry, reference) = lab(&image(Format::Oci, Packing::Gzip), "chunked");
     let before = registry.manifest("team/app", "v1");

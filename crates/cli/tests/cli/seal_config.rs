@@ -215,6 +215,59 @@ fn while_a_layer_is_sealed_so_is_the_configuration() {
 }
 
 #[test]
+fn a_configuration_that_would_stay_readable_stops_everything() {
+    let index = ["linux/amd64", "linux/arm64"]
+        .into_iter()
+        .fold(IndexBuilder::new(Format::Oci), |index, platform| {
+            index.child(image(Format::Oci, platform))
+        })
+        .build();
+    let lab = lab(&index);
+    let seal = [
+        "encrypt",
+        "-q",
+        "oci:plain:v1",
+        "oci:one:v1",
+        "-r",
+        "key.pub.pem",
+        "--layer",
+        "0",
+    ];
+    lab.sealift(&seal).succeeds();
+    let more = [
+        "encrypt",
+        "-q",
+        "oci:one:v1",
+        "oci:all:v1",
+        "-r",
+        "key.pub.pem",
+        "--seal-config",
+    ];
+    lab.sealift(&more)
+        .fails(2, "cannot be sealed: none of its layers is sealed now");
+    assert!(!lab.path("all/index.json").exists());
+    let without = ImageBuilder::new(Format::Oci)
+        .platform("linux/s390x")
+        .build();
+    let index = IndexBuilder::new(Format::Oci)
+        .child(image(Format::Oci, "linux/amd64"))
+        .child(without)
+        .build();
+    index.write_layout(&lab.path("empty"), "v1");
+    let seal = [
+        "encrypt",
+        "-q",
+        "oci:empty:v1",
+        "oci:all:v1",
+        "-r",
+        "key.pub.pem",
+        "--seal-config",
+    ];
+    lab.sealift(&seal).fails(2, "cannot be sealed");
+    assert!(!lab.path("all/index.json").exists());
+}
+
+#[test]
 fn what_may_be_secret_and_stays_readable_is_told_by_name_alone() {
     let lab = lab(&image(Format::Oci, "linux/amd64"));
     let seal = [

@@ -91,8 +91,12 @@ impl Signature {
     pub(super) fn verify(&self, signer: &Key, data: &[&[u8]]) -> Result<(), Unverified> {
         let hash = Hash::from_number(self.hash)
             .ok_or_else(|| Unverified::Unsupported(hash_name(self.hash)))?;
-        if self.claims.has_unknown_critical || self.claims.created.is_none() {
-            return Err(Unverified::Wrong);
+        // Not wrong: a revocation that cannot be understood revokes all the same.
+        if self.claims.has_unknown_critical {
+            return Err(Unverified::Unsupported("critical subpacket".into()));
+        }
+        if self.claims.created.is_none() {
+            return Err(Unverified::Unsupported("signature without time".into()));
         }
         let mut message = data.concat();
         message.extend_from_slice(&self.hashed);

@@ -154,10 +154,23 @@ fn variables(node: &Node) -> Result<BTreeMap<Box<str>, Box<str>>, KeyFileError> 
     Ok(variables)
 }
 
-/// What the dynamic loader, the C library and OpenSSL take code or its place from. The list of modules would be worth
-/// nothing if a key file could name one here.
-const DANGEROUS_PREFIXES: [&str; 6] = ["LD_", "DYLD_", "GLIBC_", "MALLOC_", "OPENSSL_", "NSS_"];
-const DANGEROUS: [&str; 7] = [
+/// What the dynamic loader, the C library, OpenSSL, OpenSC and p11-kit take code, programs or their place from. The list of
+/// modules would be worth nothing if a key file could name one here.
+const DANGEROUS_PREFIXES: [&str; 11] = [
+    "LD_",
+    "DYLD_",
+    "GLIBC_",
+    "MALLOC_",
+    "OPENSSL_",
+    "NSS_",
+    "PKCS11SPY",
+    "P11_KIT_",
+    "OPENSC_",
+    "PCSCLITE_",
+    "XDG_",
+];
+const DANGEROUS: [&str; 8] = [
+    "HOME",
     "PATH",
     "GCONV_PATH",
     "LOCPATH",
@@ -234,6 +247,12 @@ mod tests {
             (with("{LD_PRELOAD: /x.so}"), dangerous("LD_PRELOAD")),
             (with("{ld_library_path: /x}"), dangerous("ld_library_path")),
             (with("{OPENSSL_CONF: /x}"), dangerous("OPENSSL_CONF")),
+            (with("{PKCS11SPY: /x.so}"), dangerous("PKCS11SPY")),
+            (
+                with("{P11_KIT_SERVER_ADDRESS: '|/x'}"),
+                dangerous("P11_KIT_SERVER_ADDRESS"),
+            ),
+            (with("{home: /x}"), dangerous("home")),
             (with("{GCONV_PATH: /x}"), dangerous("GCONV_PATH")),
             (
                 with("{DYLD_INSERT_LIBRARIES: /x}"),

@@ -123,9 +123,14 @@ pub enum UriError {
 impl TokenUri {
     /// Returns whether a text is meant as a URI, with or without its scheme, and not as the name of a file.
     pub fn looks_like(text: &str) -> bool {
+        let bare = text.strip_prefix('?').unwrap_or(text);
+        // Those that belong behind the question mark, too: a PIN in the wrong place must not pass for a file's name.
         text.starts_with(SCHEME)
-            || text.split_once('=').is_some_and(|(name, _)| {
-                TEXTS.contains(&name) || ["id", "slot-id", "type"].contains(&name)
+            || bare.split_once('=').is_some_and(|(name, _)| {
+                TEXTS.contains(&name)
+                    || ["id", "slot-id", "type"].contains(&name)
+                    || name.starts_with("pin-")
+                    || name.starts_with("module-")
             })
     }
 
@@ -604,6 +609,9 @@ mod tests {
             ("token=x", true),
             ("id=%01", true),
             ("slot-id=1;object=x", true),
+            ("pin-value=1234;token=x", true),
+            ("?pin-value=1234&module-name=m", true),
+            ("module-path=/m.so", true),
             ("key.yaml", false),
             ("./token=x", false),
             ("a=b", false),

@@ -34,6 +34,10 @@ pub(crate) async fn call(
         exchange(target, stream, method, request, limit).await
     };
     match timeout(limit, exchange).await {
+        // We told it our limit, and it keeps to that.
+        Ok(Err(ProviderError::Refused { code, said })) if code == GrpcCode::DEADLINE_EXCEEDED => {
+            Err(ProviderError::TimedOut { after: limit, said })
+        }
         Ok(answer) => answer,
         Err(_) => Err(ProviderError::TimedOut {
             after: limit,

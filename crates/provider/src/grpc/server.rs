@@ -213,6 +213,7 @@ impl Service {
             return;
         };
         let mut calls = JoinSet::new();
+        let mut is_ending = false;
         loop {
             // This also moves what belongs to calls under way.
             let next = tokio::select! {
@@ -224,7 +225,12 @@ impl Service {
                     calls.spawn(self.clone().call(request, respond));
                 }
                 Ok(Some(Err(_)) | None) => return,
-                Err(_) if calls.is_empty() => connection.graceful_shutdown(),
+                // Who does not even answer the farewell keeps no place.
+                Err(_) if is_ending => return,
+                Err(_) if calls.is_empty() => {
+                    is_ending = true;
+                    connection.graceful_shutdown();
+                }
                 Err(_) => {}
             }
         }
@@ -247,7 +253,7 @@ impl Service {
 
     async fn answer(&self, body: RecvStream) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let busy = || Failure::new(GrpcCode::UNAVAILABLE, "too many calls");
-        let _turn = timeout(PATIENCE, self.calls.acquire())
+        let turn = timeout(PATIENCE, Arc::clone(&self.calls).acquire_owned())
             .await
             .map_err(|_| busy())?
             .map_err(|_| busy())?;
@@ -257,6 +263,8 @@ impl Service {
         let keys = Arc::clone(&self.keys);
         // Some keys are far away, and all of them keep a processor busy.
         let answering = tokio::task::spawn_blocking(move || {
+            // It goes on when the caller has gone, and counts until it ends.
+            let _turn = turn;
             let request = frame::read(&frame)
                 .map_err(|error| Failure::new(GrpcCode::INVALID_ARGUMENT, error.0))?;
             keys.answer(request)
