@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sealift_keywrap::{
     Identity, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext, WrapError, WrappedKey,
@@ -155,11 +155,9 @@ fn a_program_that_hangs_is_ended_with_all_that_it_started() {
         r#"echo thinking >&2; sleep 1000 & echo $! >"$0/grandchild"; echo $$ >"$0/child"; wait"#;
     let providers = providers(script, folder.path(), Duration::from_millis(700));
     let identity = providers.identity("demo", None).unwrap();
-    let began = Instant::now();
     let error = identity
         .unwrap_key(&element(b"blob"), &WrapContext::default())
         .err();
-    assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(
         error,
         unavailable("no answer within 0.7 s; it says: thinking")
@@ -252,10 +250,16 @@ fn a_program_may_say_more_than_anybody_wants_to_hear() {
 
 #[test]
 fn a_gigabyte_of_answer_is_not_read() {
-    let began = Instant::now();
-    let error = unwrap("head -c 1000000000 /dev/zero; echo never >&2").err();
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"head -c 1000000000 /dev/zero && touch "$0/all""#;
+    let providers = providers(script, folder.path(), Duration::from_secs(100));
+    let identity = providers.identity("demo", None).unwrap();
+    let error = identity
+        .unwrap_key(&element(b"blob"), &WrapContext::default())
+        .err();
     assert_eq!(error, failed("answer longer than 262144 octets"));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    // Nobody took the rest of it.
+    assert!(!folder.path().join("all").exists());
 }
 
 #[test]
@@ -329,10 +333,12 @@ fn nothing_is_wrapped_partly() {
 #[test]
 fn calls_are_made_at_the_same_time_and_from_threads_of_an_event_loop() {
     let folder = tempfile::tempdir().unwrap();
-    let script = r#"sleep 1; echo '{"keyunwrapresults":{"optsdata":"a2V5"}}'"#;
+    // Each waits for seven others, and none answers before all are there.
+    let script = r#"mkdir -p "$0/here"; touch "$0/here/$$"
+        while [ "$(ls "$0/here" | wc -l)" -lt 8 ]; do sleep 0.05; done
+        echo '{"keyunwrapresults":{"optsdata":"a2V5"}}'"#;
     let providers = providers(script, folder.path(), Duration::from_secs(20));
     let identity = providers.identity("demo", None).unwrap();
-    let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -341,7 +347,6 @@ fn calls_are_made_at_the_same_time_and_from_threads_of_an_event_loop() {
             });
         }
     });
-    assert!(began.elapsed() < Duration::from_secs(7));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
