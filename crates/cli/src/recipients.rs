@@ -7,7 +7,7 @@ use sealift_image::{
     Attached, Change, Embedded, Identities, InspectedManifest, InspectedRecipient, Inspection,
     Place, Rewrap, Selection, SourceCheck,
 };
-use sealift_keywrap::Scheme;
+use sealift_keywrap::{Keyring, Scheme};
 use sealift_registry::{ImageRef, LayoutName, Mirrors, Source, Transport};
 use serde_json::{Value, json};
 
@@ -42,12 +42,7 @@ pub(crate) fn run(
         RecipientsCommand::Add(args) => {
             let job = Job::prepare(&args.change)?;
             let recipients = job.recipients_of(&args.recipients, console)?;
-            let (keys, asking) = keys::identities(
-                &args.keys.keys,
-                &args.change.holders.identity(),
-                Some(&args.change.providers),
-                console,
-            )?;
+            let (keys, asking) = job.identities(&args.keys.keys, console)?;
             let change = Change::Add {
                 recipients: &recipients,
                 keys: &keys,
@@ -57,12 +52,7 @@ pub(crate) fn run(
         RecipientsCommand::Rotate(args) => {
             let job = Job::prepare(&args.change)?;
             let recipients = job.recipients_of(&args.recipients, console)?;
-            let (keys, asking) = keys::identities(
-                &args.keys.keys,
-                &args.change.holders.identity(),
-                Some(&args.change.providers),
-                console,
-            )?;
+            let (keys, asking) = job.identities(&args.keys.keys, console)?;
             let change = Change::Rotate {
                 recipients: &recipients,
                 keys: &keys,
@@ -92,12 +82,7 @@ fn remove(
         }
         names.push(fingerprint);
     }
-    let (keys, asking) = keys::identities(
-        &args.keys,
-        &args.change.holders.identity(),
-        Some(&args.change.providers),
-        console,
-    )?;
+    let (keys, asking) = job.identities(&args.keys, console)?;
     let change = Change::Remove {
         names: &names,
         keys: (!keys.is_empty()).then_some(&keys as Identities<'_>),
@@ -162,6 +147,15 @@ impl<'a> Job<'a> {
     fn repository(&self) -> Option<String> {
         let label = self.args.holders.recipient().label_repo;
         label.or_else(|| repository_of(self.destination.as_ref().unwrap_or(&self.source)))
+    }
+
+    fn identities(
+        &self,
+        specs: &[String],
+        console: &Console,
+    ) -> Result<(Keyring, Asking), Failure> {
+        let holders = self.args.holders.identity();
+        keys::identities(specs, &holders, Some(&self.args.providers), console)
     }
 
     fn recipients_of(

@@ -1,5 +1,6 @@
 //! `sealift doctor`
 
+mod facts;
 mod limit;
 mod node;
 mod stages;
@@ -36,9 +37,9 @@ fn check(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
         let what = format!("configuration `{}` does not exist", path.display());
         return Err(Failure::new(Code::NotFound, what));
     }
-    let facts =
-        node::gather(&args.containerd, &path).map_err(|error| Failure::of(Code::Other, &error))?;
-    let findings = node::diagnose(&facts);
+    let seen =
+        facts::gather(&args.containerd, &path).map_err(|error| Failure::of(Code::Other, &error))?;
+    let findings = node::diagnose(&seen);
     match console.form {
         Form::Json => console.result_json(&node::as_json(&findings))?,
         Form::Text => console.result(node::as_text(&findings).as_bytes())?,
