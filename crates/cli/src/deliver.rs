@@ -91,6 +91,7 @@ impl Delivery {
             replace(file, &outcome.digest.to_string()).map_err(|error| (file.clone(), error))?;
         }
         if let Some(file) = &self.metadata_file {
+            let json = with_buildx_keys(json.clone(), reference, outcome);
             replace(file, &format!("{json}\n")).map_err(|error| (file.clone(), error))?;
         }
         if let Some(file) = &self.github_output {
@@ -105,6 +106,17 @@ impl Delivery {
         }
         Ok(())
     }
+}
+
+/// Adds what pipelines look for that were written for `docker buildx build --metadata-file`.
+fn with_buildx_keys(mut json: Value, reference: &str, outcome: &Outcome) -> Value {
+    let name = reference.strip_prefix("docker://").unwrap_or(reference);
+    if let Some(members) = json.as_object_mut() {
+        let digest = outcome.digest.to_string();
+        members.insert("containerimage.digest".to_owned(), digest.into());
+        members.insert("image.name".to_owned(), name.into());
+    }
+    json
 }
 
 /// Writes a file beside its place and moves it there.

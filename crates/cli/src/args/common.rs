@@ -372,7 +372,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) digestfile: Option<PathBuf>,
 
-    /// Also write the result as JSON to this file
+    /// Also write the result as JSON to this file, with the keys that docker buildx writes
     #[arg(long, value_name = "FILE")]
     pub(crate) metadata_file: Option<PathBuf>,
 

@@ -211,6 +211,11 @@ fn the_result_also_goes_to_files() {
         (&metadata["digest"], &metadata["schemaVersion"]),
         (&image.digest().into(), &1.into())
     );
+    // What buildx writes.
+    assert_eq!(
+        (&metadata["containerimage.digest"], &metadata["image.name"]),
+        (&image.digest().into(), &"oci:opened:v1".into())
+    );
     let sealed = lab.digest_in_layout("sealed", "v1");
     let expected = format!(
         "before=1\ndigest={}\nreference=oci:opened:v1\nsource-digest={sealed}\n",
