@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use sealift_keywrap::{
-    Identity, KeySet, Keyring, KeyringError, LayerSecret, Outcome, Recipient, Scheme, UnwrapError,
-    WrapContext, WrappedKey, customer_key::CustomerKey, keys,
+    Identity, KeySet, Keyring, KeyringError, LayerSecret, Outcome, REMOTE_COST, Recipient, Scheme,
+    UnwrapError, WrapContext, WrappedKey, customer_key::CustomerKey, keys,
 };
 use zeroize::Zeroizing;
 
@@ -379,5 +379,56 @@ fn sets_count_towards_the_limit_of_operations() {
     assert_eq!(
         report.last().map(|last| &last.outcome),
         Some(&Outcome::NotTried)
+    );
+}
+
+/// A key that others are asked for.
+#[derive(Debug)]
+struct Remote(Recorder);
+
+impl Identity for Remote {
+    fn opens(&self, scheme: &Scheme) -> bool {
+        self.0.opens(scheme)
+    }
+
+    fn cost(&self) -> usize {
+        REMOTE_COST
+    }
+
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+
+    fn unwrap_key(
+        &self,
+        wrapped: &WrappedKey,
+        context: &WrapContext<'_>,
+    ) -> Result<LayerSecret, UnwrapError> {
+        self.0.unwrap_key(wrapped, context)
+    }
+}
+
+#[test]
+fn others_are_asked_less_often_than_keys_at_hand() {
+    let log = Log::default();
+    let mut ring = Keyring::new();
+    ring.push(Box::new(Remote(Recorder {
+        name: "a",
+        key_id: None,
+        opens: false,
+        log: Arc::clone(&log),
+    })))
+    .expect("room");
+    let elements: Vec<_> = (0..100).map(|mark| jwe("", &mark.to_string())).collect();
+    let mut candidates = ring.unwrap_keys(&elements, WrapContext::default());
+    assert!(candidates.next().is_none());
+    let report = candidates.into_report();
+    assert_eq!(log.lock().expect("a log").len(), 64);
+    assert_eq!(
+        (&report[63].outcome, &report[64].outcome),
+        (
+            &Outcome::Failed(UnwrapError::NotForThisKey),
+            &Outcome::NotTried
+        )
     );
 }

@@ -263,6 +263,21 @@ fn a_gigabyte_of_answer_is_not_read() {
 }
 
 #[test]
+fn a_hostile_layer_does_not_start_a_program_for_every_element() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"echo x >>"$0/starts"; exit 1"#;
+    let providers = providers(script, folder.path(), Duration::from_secs(100));
+    let mut ring = sealift_keywrap::Keyring::new();
+    ring.push(Box::new(providers.identity("demo", None).unwrap()))
+        .unwrap();
+    let elements: Vec<_> = (0..200u8).map(|octet| element(&[octet])).collect();
+    let mut found = ring.unwrap_keys(&elements, WrapContext::default());
+    assert!(found.next().is_none());
+    let starts = std::fs::read_to_string(folder.path().join("starts")).unwrap();
+    assert_eq!(starts.lines().count(), 64);
+}
+
+#[test]
 fn a_program_that_cannot_be_started_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let plain = folder.path().join("plain");
