@@ -16,6 +16,7 @@ use tokio::process::Command;
 
 use crate::console::Console;
 use crate::exit::{Code, Failure};
+use crate::providers::secret_variables;
 
 /// Where recipients are looked up. The ring is read when it is first needed.
 pub(crate) struct Directory<'a> {
@@ -257,7 +258,12 @@ fn exported() -> Result<Vec<u8>, Failure> {
         .build()
         .map_err(|error| failed(&error))?;
     runtime.block_on(async {
-        let mut child = Command::new(&program)
+        let mut command = Command::new(&program);
+        // It exports public keys, and needs none of ours.
+        for name in secret_variables(&[]) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(["--batch", "--no-tty", "--export"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

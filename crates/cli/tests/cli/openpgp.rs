@@ -264,12 +264,15 @@ fn a_gpg_that_fails_or_knows_nobody_is_told() {
     }
     lab.write(
         "fake-gpg",
-        b"#!/bin/sh\n[ \"$*\" = '--batch --no-tty --export' ] && cat ring.pub.gpg\n",
+        b"#!/bin/sh\nenv >seen\n[ \"$*\" = '--batch --no-tty --export' ] && cat ring.pub.gpg\n",
     );
     set_mode(&lab.path("fake-gpg"), 0o700);
     let mut command = lab.command(&seal);
+    command.env("SEALIFT_CREDS", "user:hush");
     command.env("SEALIFT_GPG", lab.path("fake-gpg"));
     Run::of(&mut command).succeeds();
+    let seen = fs::read_to_string(lab.path("seen")).unwrap();
+    assert!(!seen.contains("SEALIFT_"), "{seen}");
 }
 
 #[test]
