@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
+use serde_json::json;
 use toml::Value;
 
-use crate::args::{ConfigArgs, ConfigCommand, ConfigContainerdArgs, ConfigCrioArgs};
+use crate::args::{
+    ConfigArgs, ConfigCommand, ConfigContainerdArgs, ConfigCrioArgs, ConfigKeyproviderArgs,
+};
 use crate::console::Console;
 use crate::containerd::{Stanza, Version, default_keys};
 use crate::exit::{Code, Failure};
@@ -13,6 +16,7 @@ pub(crate) fn run(args: &ConfigArgs, console: &Console) -> Result<(), Failure> {
     let text = match &args.command {
         ConfigCommand::Containerd(args) => containerd(args)?,
         ConfigCommand::Crio(args) => crio(args),
+        ConfigCommand::Keyprovider(args) => keyprovider(args),
     };
     console.result(text.as_bytes())
 }
@@ -48,4 +52,39 @@ fn crio(args: &ConfigCrioArgs) -> String {
     format!(
         "# CRI-O opens images in ocicrypt's format by itself: seal them with --cipher ocicrypt.\n[crio.runtime]\ndecryption_keys_path = {keys}\n"
     )
+}
+
+/// The file that ocicrypt reads (ocicrypt, `config/keyprovider-config`).
+fn keyprovider(args: &ConfigKeyproviderArgs) -> String {
+    let provider = match &args.grpc {
+        None => {
+            let mut arguments = vec!["keyprovider".to_owned()];
+            for (option, values) in [("-r", &args.recipients), ("-k", &args.keys)] {
+                for value in values {
+                    arguments.extend([option.to_owned(), value.clone()]);
+                }
+            }
+            json!({ "cmd": { "path": args.program.display().to_string(), "args": arguments } })
+        }
+        Some(address) => {
+            let mut provider = json!({ "grpc": address });
+            let mut tls = serde_json::Map::new();
+            for (member, file) in [
+                ("root-ca-file", &args.root_ca),
+                ("cert-file", &args.cert),
+                ("key-file", &args.cert_key),
+            ] {
+                if let Some(file) = file {
+                    tls.insert(member.to_owned(), json!(file.display().to_string()));
+                }
+            }
+            if let (Some(members), false) = (provider.as_object_mut(), tls.is_empty()) {
+                members.insert("grpc-tls".to_owned(), tls.into());
+            }
+            provider
+        }
+    };
+    let mut providers = serde_json::Map::new();
+    providers.insert(args.name.clone(), provider);
+    format!("{:#}\n", json!({ "key-providers": providers }))
 }

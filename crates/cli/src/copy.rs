@@ -10,6 +10,7 @@ use crate::exit::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Reporter;
 use crate::transfer::{Transfer, jobs_between};
+use crate::trust::Trust;
 
 pub(crate) fn run(
     args: &CopyArgs,
@@ -17,10 +18,12 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let transfer = Transfer::prepare(&args.transfer)?;
+    let trust = Trust::prepare(&args.trust, &transfer.source)?;
     let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
+    let source = trust.check(&ends.source, interrupt, console)?;
     let progress = Reporter::new(console);
     let copy = Copy {
-        source: &ends.source,
+        source: &source,
         sink: &*ends.sink,
         platforms: args.transfer.platforms.platforms.clone(),
         referrers: attached(args.referrers),

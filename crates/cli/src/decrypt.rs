@@ -11,6 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::keys;
 use crate::progress::Reporter;
 use crate::transfer::{Transfer, jobs_between};
+use crate::trust::Trust;
 
 pub(crate) fn run(
     args: &DecryptArgs,
@@ -18,16 +19,19 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let transfer = Transfer::prepare(&args.transfer)?;
+    let trust = Trust::prepare(&args.trust, &transfer.source)?;
+    let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
+    // Whoever could not prove to have made the image learns nothing of the keys, not even whether there are any.
+    let source = trust.check(&ends.source, interrupt, console)?;
     let (identities, asking) = keys::identities(
         &args.keys.keys,
         &args.holders,
         Some(&args.providers),
         console,
     )?;
-    let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;
     let progress = Reporter::new(console);
     let open = Open {
-        source: &ends.source,
+        source: &source,
         sink: &*ends.sink,
         identities: &identities,
         selection: Selection {

@@ -21,6 +21,7 @@ use crate::places::{parse, tell_routes, transport};
 use crate::progress::Reporter;
 use crate::report::{SCHEMA_VERSION, network_json};
 use crate::text::{file_name, human, short};
+use crate::trust::Trust;
 
 /// Writes one file.
 pub(crate) fn cat(args: &CatArgs, console: &Console, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -104,14 +105,16 @@ fn with_files(
     look: impl FnOnce(&mut Files<'_>, &mut Output<'_>, &Way<'_>) -> Result<(), ImageError>,
 ) -> Result<(), Failure> {
     let reference = parse(reference)?;
+    let trust = Trust::prepare(&args.trust, &reference)?;
+    let transport = transport(&args.registry, None)?;
+    let watched = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
+    let source = trust.check(&watched, interrupt, console)?;
     let (identities, asking) = keys::identities(
         &args.keys.keys,
         &args.holders,
         Some(&args.providers),
         console,
     )?;
-    let transport = transport(&args.registry, None)?;
-    let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
     let progress = Reporter::new(console);
     let machine = machine::platform();
     let platform = match &args.platform {

@@ -17,6 +17,7 @@ mod encrypt;
 mod exit;
 mod files;
 mod image_files;
+mod image_verifier;
 mod inspect;
 mod interrupt;
 mod keygen;
@@ -40,6 +41,7 @@ mod tags;
 mod text;
 mod tokens;
 mod transfer;
+mod trust;
 mod verify;
 mod version;
 
@@ -59,7 +61,11 @@ fn main() -> ExitCode {
     if let Some(code) = tokens::worker() {
         return code;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match image_verifier::arguments(std::env::args_os()) {
+        Some(arguments) => Cli::try_parse_from(arguments),
+        None => Cli::try_parse(),
+    };
+    let cli = match cli {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -83,6 +89,7 @@ fn run(command: &Command, console: &Arc<Console>) -> Result<(), Failure> {
         Command::Tags(args) => return tags::run(args, console),
         Command::Delete(args) => return delete::run(args, console),
         Command::Keyprovider(args) => return keyprovider::run(args, console),
+        Command::ImageVerifier(args) => return image_verifier::run(args, console),
         Command::Encrypt(_)
         | Command::Decrypt(_)
         | Command::Copy(_)

@@ -31,6 +31,7 @@ use crate::report::{
 use crate::text::printable;
 use crate::tokens::Wrapping;
 use crate::transfer::{jobs_between, refuse_shared_login};
+use crate::trust::Trust;
 
 pub(crate) fn run(
     args: &RecipientsArgs,
@@ -208,6 +209,8 @@ impl<'a> Job<'a> {
             (_, login) => Some(transport(&args.registry, login.as_ref())?),
         };
         let source = interrupt.watch(first.source(&self.source)?, SourceCheck::Verify);
+        let proven =
+            Trust::prepare(&args.trust, &self.source)?.check(&source, interrupt, console)?;
         let destination = match &self.destination {
             Some(destination) => destination.clone(),
             None => in_place(&self.source, &source)?,
@@ -228,6 +231,7 @@ impl<'a> Job<'a> {
         let progress = Reporter::new(console);
         let rewrap = Rewrap {
             source: &source,
+            image: proven.digest(),
             sink: &*sink,
             place: match (&self.destination, &self.source) {
                 // An archive is written anew.

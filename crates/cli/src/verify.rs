@@ -11,6 +11,7 @@ use crate::places::{parse, tell_routes, transport};
 use crate::progress::Reporter;
 use crate::report::{Purpose, inspection_json, inspection_text};
 use crate::transfer::jobs_between;
+use crate::trust::{Trust, signers_json};
 
 pub(crate) fn run(
     args: &VerifyArgs,
@@ -18,6 +19,10 @@ pub(crate) fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let reference = parse(&args.source.reference)?;
+    let trust = Trust::prepare(&args.trust, &reference)?;
+    let transport = transport(&args.source.registry, None)?;
+    let watched = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
+    let source = trust.check(&watched, interrupt, console)?;
     let identities = match args.keys.keys.as_slice() {
         [] => None,
         specs => Some(keys::identities(
@@ -27,8 +32,6 @@ pub(crate) fn run(
             console,
         )?),
     };
-    let transport = transport(&args.source.registry, None)?;
-    let source = interrupt.watch(transport.source(&reference)?, SourceCheck::Verify);
     let progress = Reporter::new(console);
     let verify = Verify {
         source: &source,
@@ -58,7 +61,11 @@ pub(crate) fn run(
     let reference = reference.to_string();
     match console.form {
         Form::Json => {
-            console.result_json(&inspection_json(&reference, &inspection, Purpose::Verify))
+            let mut value = inspection_json(&reference, &inspection, Purpose::Verify);
+            if let Some(members) = value.as_object_mut() {
+                members.insert("signers".to_owned(), signers_json(source.signers()));
+            }
+            console.result_json(&value)
         }
         Form::Text => {
             console.result(inspection_text(&reference, &inspection, Purpose::Verify).as_bytes())

@@ -6,6 +6,7 @@ use sealift_keywrap::UnwrapError;
 use sealift_layer::{FormatError, OpenError, SealError};
 use sealift_oci::{Digest, DocumentError};
 use sealift_registry::Error as RegistryError;
+use sealift_signature::Unproven;
 use thiserror::Error;
 
 /// Why an operation on an image failed. Nothing was published then: the destination's tag is where it was.
@@ -276,6 +277,14 @@ pub enum ImageError {
         layer: Digest,
     },
 
+    /// It is not proven that those made the image who must have.
+    #[error("the image is not to be used")]
+    Unproven {
+        /// What was looked at in vain.
+        #[source]
+        source: Box<Unproven>,
+    },
+
     /// The registry, layout or archive failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -332,6 +341,7 @@ impl ImageError {
             | Self::PathTooLong { .. } => Kind::Usage,
             Self::NoSuchPlatform { .. } | Self::NoSuchFile { .. } => Kind::NotFound,
             Self::Document { .. }
+            | Self::Unproven { .. }
             | Self::UnreadableWraps { .. }
             | Self::Files { .. }
             | Self::Mismatch { .. }

@@ -21,6 +21,7 @@ mod rewrap;
 mod ring;
 mod seal;
 mod selection;
+mod signed;
 mod tree;
 mod verify;
 mod wanted;
@@ -43,5 +44,6 @@ pub use seal::{
     Attestations, LazyPullAnnotations, Metadata, OriginalManifest, Seal, Signatures, SourceCheck,
 };
 pub use selection::Selection;
+pub use signed::Signed;
 pub use verify::Verify;
 pub use wanted::{wrapped_keys, wrapped_keys_of};

@@ -26,6 +26,8 @@ use crate::work::{in_parallel, restarting};
 pub struct Rewrap<'a> {
     /// Where the image is.
     pub source: &'a dyn Source,
+    /// Which one it is: what the source's reference named when it was decided to change it.
+    pub image: &'a Digest,
     /// Where the changed image goes.
     pub sink: &'a dyn Sink,
     /// Whether the blobs are there already.
@@ -100,7 +102,7 @@ impl Rewrap<'_> {
     /// # Errors
     /// [`ImageError`] when it would fail for a reason that shows without writing.
     pub fn plan(&self) -> Result<Plan, ImageError> {
-        let tree = Tree::load(self.source, &[])?;
+        let tree = self.tree()?;
         let changes = self.changes(&tree)?;
         let images = tree.images().into_iter().filter(|image| !image.attestation);
         let chosen: Vec<_> = images
@@ -114,7 +116,7 @@ impl Rewrap<'_> {
     /// # Errors
     /// [`ImageError`]; the tag is untouched then.
     pub fn run(&self) -> Result<Outcome, ImageError> {
-        let tree = Tree::load(self.source, &[])?;
+        let tree = self.tree()?;
         let changes = self.changes(&tree)?;
         let attached = Attachments::find(self.source, &tree, self.referrers, Attached::Keep)?;
         let (headers, bytes) = self.write_blobs(&tree, &attached, &changes)?;
@@ -481,6 +483,18 @@ impl Rewrap<'_> {
         let digest = hasher.finish();
         writer.commit(&digest, size)?;
         Ok((digest, size))
+    }
+
+    /// Reads the image, which must still be the one that was looked at.
+    fn tree(&self) -> Result<Tree, ImageError> {
+        let tree = Tree::load(self.source, &[])?;
+        if tree.digest == *self.image {
+            return Ok(tree);
+        }
+        Err(ImageError::Moved {
+            expected: self.image.clone(),
+            actual: tree.digest,
+        })
     }
 
     /// Fails if somebody else has moved the tag in the meantime: their image would be lost.

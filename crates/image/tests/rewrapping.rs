@@ -102,6 +102,8 @@ fn an_image_that_somebody_replaced_in_the_meantime_is_left_to_them() {
     let recipients = [recipient(&new.public_pem)];
     let change = |reads: usize| {
         fs::write(&index, &ours).unwrap();
+        let image = transport.source(&reference(&place)).unwrap();
+        let image = image.root().unwrap().digest;
         let source = Moving {
             inner: transport.source(&reference(&place)).unwrap(),
             index: index.clone(),
@@ -110,6 +112,7 @@ fn an_image_that_somebody_replaced_in_the_meantime_is_left_to_them() {
         };
         Rewrap {
             source: &source,
+            image: &image,
             sink: &*transport.sink(&reference(&place)).unwrap(),
             place: Place::Same,
             change: Change::Add {

@@ -82,6 +82,12 @@ const HOUSE: &[Room] = &[
         asks_not: SYSTEM,
     },
     Room {
+        name: "signature",
+        uses: &["oci"],
+        never: NETWORK,
+        asks_not: SYSTEM,
+    },
+    Room {
         name: "registry",
         uses: &["sys", "oci"],
         never: TERMINAL,
@@ -91,7 +97,14 @@ const HOUSE: &[Room] = &[
     Room {
         name: "image",
         uses: &[
-            "sys", "sha256", "oci", "layer", "keywrap", "files", "registry",
+            "sys",
+            "sha256",
+            "oci",
+            "layer",
+            "keywrap",
+            "files",
+            "signature",
+            "registry",
         ],
         never: TERMINAL,
         asks_not: SURROUNDINGS,
@@ -140,6 +153,7 @@ const HOUSE: &[Room] = &[
             "files",
             "threshold",
             "policy",
+            "signature",
             "registry",
             "image",
             "provider",

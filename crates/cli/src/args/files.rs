@@ -1,7 +1,7 @@
 use clap::Args;
 use sealift_oci::Platform;
 
-use super::{HoldersIdentityArgs, OptionalKeyArgs, ProviderArgs, RegistryArgs};
+use super::{HoldersIdentityArgs, OptionalKeyArgs, ProviderArgs, RegistryArgs, TrustArgs};
 
 /// Writes a file of an image to standard output.
 ///
@@ -91,11 +91,14 @@ pub(crate) struct ImageFilesArgs {
     pub(crate) platform: Option<Platform>,
 
     #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    #[command(flatten)]
     pub(crate) holders: HoldersIdentityArgs,
 
     #[command(flatten)]
     pub(crate) providers: ProviderArgs,
-
-    #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
 }

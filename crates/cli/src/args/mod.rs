@@ -11,6 +11,7 @@ mod nodes;
 mod providers;
 mod recipients;
 mod repositories;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ pub(crate) use nodes::*;
 pub(crate) use providers::*;
 pub(crate) use recipients::*;
 pub(crate) use repositories::{DeleteArgs, TagsArgs};
+pub(crate) use trust::{ImageVerifierArgs, TrustArgs};
 
 /// Seals container images so that only who holds a key can read their layers.
 ///
@@ -100,6 +102,7 @@ pub(crate) enum Command {
     Posture(PostureArgs),
     Audit(AuditArgs),
     Keyprovider(KeyproviderArgs),
+    ImageVerifier(ImageVerifierArgs),
     Doctor(DoctorArgs),
     Config(ConfigArgs),
     Completion(CompletionArgs),
@@ -118,12 +121,6 @@ pub(crate) enum Command {
 pub(crate) struct EncryptArgs {
     #[command(flatten)]
     pub(crate) recipients: RecipientArgs,
-
-    #[command(flatten)]
-    pub(crate) holders: HoldersRecipientArgs,
-
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
 
     #[command(flatten)]
     pub(crate) layers: LayerArgs,
@@ -200,6 +197,12 @@ pub(crate) struct EncryptArgs {
 
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersRecipientArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 }
 
 /// Members of a configuration's `config` (image-spec, `config.md`, and what Docker adds).
@@ -254,12 +257,6 @@ pub(crate) struct DecryptArgs {
     pub(crate) keys: KeyArgs,
 
     #[command(flatten)]
-    pub(crate) holders: HoldersIdentityArgs,
-
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-
-    #[command(flatten)]
     pub(crate) layers: LayerArgs,
 
     #[command(flatten)]
@@ -267,6 +264,15 @@ pub(crate) struct DecryptArgs {
 
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersIdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 }
 
 const DECRYPT_EXAMPLES: &str = "\
@@ -303,6 +309,9 @@ pub(crate) struct CopyArgs {
 
     #[command(flatten)]
     pub(crate) transfer: TransferArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
 }
 
 const COPY_EXAMPLES: &str = "\
@@ -355,12 +364,6 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) keys: OptionalKeyArgs,
 
-    #[command(flatten)]
-    pub(crate) holders: HoldersIdentityArgs,
-
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-
     /// How many layers are read at the same time [default: number of processors, at most 8, and at least
     /// 6 from a registry]
     #[arg(
@@ -378,6 +381,15 @@ pub(crate) struct VerifyArgs {
 
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersIdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 }
 
 const VERIFY_EXAMPLES: &str = "\

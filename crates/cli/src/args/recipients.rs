@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::common::{CredentialPair, PlatformArgs, RegistryArgs, ReportArgs, SourceArgs};
 use super::keys::{HoldersBothArgs, KeyArgs, PgpArgs, RecipientArgs};
 use super::providers::ProviderArgs;
+use super::trust::TrustArgs;
 
 /// Lists and changes who may open the layers of a sealed image.
 ///
@@ -195,12 +196,6 @@ pub(crate) struct RecipientsChangeArgs {
     pub(crate) jobs: Option<NonZeroUsize>,
 
     #[command(flatten)]
-    pub(crate) holders: HoldersBothArgs,
-
-    #[command(flatten)]
-    pub(crate) providers: ProviderArgs,
-
-    #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 
     #[command(flatten)]
@@ -208,6 +203,15 @@ pub(crate) struct RecipientsChangeArgs {
 
     #[command(flatten)]
     pub(crate) report: ReportArgs,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    #[command(flatten)]
+    pub(crate) holders: HoldersBothArgs,
+
+    #[command(flatten)]
+    pub(crate) providers: ProviderArgs,
 }
 
 /// `--referrers` of `recipients`.

@@ -34,4 +34,5 @@ mod registry;
 mod seal_config;
 mod tool;
 mod transfer;
+mod trust;
 mod xwing;

@@ -404,6 +404,81 @@ fn what_was_sealed_through_our_own_provider_opens_with_its_keys_and_without_it()
     }
 }
 
+#[test]
+fn what_config_prints_lets_programs_ask_us() {
+    let lab = vault();
+    let program = env!("CARGO_BIN_EXE_sealift");
+    let arguments = [
+        "config",
+        "keyprovider",
+        "--name",
+        "node",
+        "--program",
+        program,
+    ];
+    let keys = [
+        "-r",
+        "aes256:vault.key",
+        "-k",
+        "aes256:vault.key",
+        "-k",
+        "also.pem",
+    ];
+    let printed = lab.sealift(&[&arguments[..], &keys].concat());
+    let printed = printed.succeeds();
+    lab.write("printed.json", printed.as_bytes());
+    let asked = ["--keyprovider-config", "printed.json"];
+    let seal = [
+        "encrypt",
+        "-q",
+        "oci:plain:v1",
+        "oci:sealed:v1",
+        "-r",
+        "provider:node",
+    ];
+    lab.sealift(&[&seal[..], &asked].concat()).succeeds();
+    let open = [
+        "decrypt",
+        "-q",
+        "oci:sealed:v1",
+        "oci:opened:v1",
+        "-k",
+        "provider:node",
+    ];
+    let opened = lab.sealift(&[&open[..], &asked].concat()).succeeds();
+    assert_eq!(opened, lab.digest_in_layout("plain", "v1"));
+
+    let served = [
+        "config",
+        "keyprovider",
+        "--grpc",
+        "keys.example:50000",
+        "--root-ca",
+        "ca.crt",
+    ];
+    assert_eq!(
+        lab.sealift(&served).json(),
+        json!({"key-providers": {"sealift": {
+            "grpc": "keys.example:50000", "grpc-tls": {"root-ca-file": "ca.crt"}
+        }}})
+    );
+    for wrong in [
+        &["config", "keyprovider"][..],
+        &["config", "keyprovider", "--grpc", "a:1", "-k", "also.pem"],
+        &["config", "keyprovider", "-k", "also.pem", "--name", "a:b"],
+        &[
+            "config",
+            "keyprovider",
+            "-k",
+            "also.pem",
+            "--root-ca",
+            "ca.crt",
+        ],
+    ] {
+        assert_eq!(lab.sealift(wrong).code, 2, "{wrong:?}");
+    }
+}
+
 /// Sends a request to `sealift keyprovider`.
 fn ask(lab: &Lab, arguments: &[&str], request: &[u8]) -> std::process::Output {
     use std::io::Write as _;

@@ -1,0 +1,173 @@
+//! `sealift image-verifier`, and the same under the name by which containerd starts it (containerd 2,
+//! `docs/image-verification.md`).
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sealift_oci::{Descriptor, json};
+use sealift_registry::ImageRef;
+
+use crate::args::ImageVerifierArgs;
+use crate::console::Console;
+use crate::exit::{Code, Failure};
+use crate::places::{parse, transport};
+use crate::trust::{Policy, Trust};
+
+/// Turns the arguments that containerd gives into ours, if it was containerd that started this program.
+pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
+    let mut given = given;
+    let program = given.next()?;
+    let name = Path::new(&program).file_stem()?;
+    if name != NAME {
+        return None;
+    }
+    let mut ours = vec![program, "image-verifier".into()];
+    for argument in given {
+        // Go's flags have one dash, ours two.
+        let long = argument
+            .to_str()
+            .filter(|text| text.starts_with('-') && !text.starts_with("--") && text.len() > 2);
+        ours.push(match long {
+            Some(text) => format!("-{text}").into(),
+            None => argument,
+        });
+    }
+    Some(ours)
+}
+
+pub(crate) fn run(args: &ImageVerifierArgs, console: &Console) -> Result<(), Failure> {
+    let verdict = judge(args);
+    // containerd shows what is on standard output, and what is on standard error only in its log.
+    let text = match &verdict {
+        Ok(text) => text.clone(),
+        Err(failure) => {
+            let because = failure.causes.iter().map(|cause| format!(": {cause}"));
+            format!("{}{}", failure.what, because.collect::<String>())
+        }
+    };
+    console.result(format!("{text}\n").as_bytes())?;
+    verdict.map(|_| ())
+}
+
+fn judge(args: &ImageVerifierArgs) -> Result<String, Failure> {
+    check_input(args)?;
+    let ImageRef::Registry(reference) = parse(&args.name)? else {
+        let what = format!("`{}` is in no registry", args.name);
+        return Err(Failure::new(Code::Usage, what));
+    };
+    if let Some(digest) = reference.digest().filter(|digest| **digest != args.digest) {
+        let what = format!(
+            "the image is named {digest}, and was resolved to {}",
+            args.digest
+        );
+        return Err(Failure::new(Code::Integrity, what));
+    }
+    let Some(policy) = Policy::find(args.trust_policy.as_deref())? else {
+        let what = "there is no trust policy, so no image is taken";
+        return Err(Failure::new(Code::Denied, what)
+            .hint("write /etc/sealift/trust.toml, or set SEALIFT_TRUST_POLICY"));
+    };
+    let reference = ImageRef::Registry(reference.with_digest(args.digest.clone()));
+    let Some(demand) = policy.demand(&reference)? else {
+        return Ok("the trust policy asks for no signature".to_owned());
+    };
+    let trust = Trust::from(demand);
+    let transport = transport(&args.registry, None)?;
+    let source = transport.source(&reference)?;
+    let signed = trust.prove(&*source)?;
+    let signers: Vec<String> = signed.signers().iter().map(ToString::to_string).collect();
+    Ok(format!("signed by {}", signers.join(" and ")))
+}
+
+/// Reads the descriptor on standard input, where there is one, to its end: who writes it would else wait, or meet an error.
+fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
+    let cannot = |error: &io::Error| {
+        Failure::new(Code::Other, "cannot read the descriptor on standard input").because(error)
+    };
+    let mut octets = Vec::new();
+    let mut input = io::stdin().lock();
+    input
+        .by_ref()
+        .take(MAX_INPUT_LEN + 1)
+        .read_to_end(&mut octets)
+        .map_err(|error| cannot(&error))?;
+    io::copy(&mut input, &mut io::sink()).map_err(|error| cannot(&error))?;
+    let Some(kind) = &args.stdin_media_type else {
+        return Ok(());
+    };
+    if kind != DESCRIPTOR {
+        // Another one is of a version to come; the digest is what counts.
+        return Ok(());
+    }
+    if octets.is_empty() {
+        return Ok(());
+    }
+    let wrong = |reason: String| {
+        let what = format!("what containerd says of the image cannot be used: {reason}");
+        Failure::new(Code::Integrity, what)
+    };
+    if octets.len() as u64 > MAX_INPUT_LEN {
+        return Err(wrong("it is too long".to_owned()));
+    }
+    let text: Box<serde_json::value::RawValue> =
+        serde_json::from_slice(&octets).map_err(|error| wrong(error.to_string()))?;
+    let descriptor =
+        Descriptor::from_raw(&text, "descriptor").map_err(|error| wrong(error.to_string()))?;
+    if *descriptor.digest() == args.digest {
+        return Ok(());
+    }
+    Err(wrong(format!(
+        "it is about {}, and not about {}",
+        descriptor.digest(),
+        json::excerpt(&args.digest.to_string())
+    )))
+}
+
+/// The name under which containerd finds this program in its folder.
+const NAME: &str = "sealift-image-verifier";
+/// What containerd says that standard input has.
+const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
+/// Longest descriptor: as long as a manifest may be.
+const MAX_INPUT_LEN: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turned(given: &[&str]) -> Option<Vec<String>> {
+        let turned = arguments(given.iter().map(OsString::from))?;
+        Some(
+            turned
+                .into_iter()
+                .map(|one| one.into_string().unwrap())
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn what_containerd_gives_becomes_ours() {
+        let given = [
+            "/opt/bin/sealift-image-verifier",
+            "-name",
+            "registry.example/app:1",
+            "-digest",
+            "sha256:00",
+            "-stdin-media-type=application/vnd.oci.descriptor.v1+json",
+        ];
+        assert_eq!(
+            turned(&given).unwrap()[1..],
+            [
+                "image-verifier",
+                "--name",
+                "registry.example/app:1",
+                "--digest",
+                "sha256:00",
+                "--stdin-media-type=application/vnd.oci.descriptor.v1+json",
+            ]
+        );
+        assert!(turned(&["sealift-image-verifier.exe", "-name", "a"]).is_some());
+        assert_eq!(turned(&["/usr/bin/sealift", "-name", "a"]), None);
+        assert_eq!(turned(&[]), None);
+    }
+}
