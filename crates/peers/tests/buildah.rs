@@ -56,6 +56,52 @@ fn buildah_pulls_what_sealift_sealed() {
     assert!(message.starts_with("secret payload line: "), "{message}");
 }
 
+#[test]
+fn podman_runs_what_buildah_pulled_of_an_image_whose_configuration_is_sealed() {
+    let Some(lab) = Lab::needing(&[PEERS, &["podman", "runc"]].concat()) else {
+        return;
+    };
+    let registry = Registry::start(&lab, Access::Open);
+    let key = KeyPair::generate(&lab, "key", KeyType::Rsa2048);
+    let sealed = registry.reference("quiet/tiny:1");
+    let source = lab.tiny_image().reference("tiny");
+    let recipient = key.recipient();
+    let seal = [
+        "encrypt",
+        "--cipher=ocicrypt",
+        "--seal-config",
+        &source,
+        &sealed,
+        "-r",
+        &recipient,
+    ];
+    lab.sealift(&seal).succeeded();
+    let buildah = Buildah::new(&lab);
+    let identity = key.identity();
+    buildah.call(&[
+        "pull",
+        "-q",
+        "--tls-verify=false",
+        "--decryption-key",
+        &identity,
+        &sealed,
+    ]);
+    let image = sealed.strip_prefix("docker://").unwrap();
+    let podman = |arguments: &[&str]| {
+        let mut podman = Command::new("podman");
+        run(buildah.serve(podman.args(arguments)))
+    };
+    // Its configuration names no command, so whoever runs it does.
+    let shown = podman(&["image", "inspect", "--format", "{{json .Config}}", image]);
+    assert!(!shown.succeeded().stdout.contains("hello"));
+    let without = podman(&["run", "--rm", "--network=host", image]);
+    assert_ne!(without.code, Some(0), "{without}");
+    let run = ["run", "--rm", "--network=host", image, "/bin/hello"];
+    let printed = podman(&run).succeeded().stdout;
+    assert!(printed.contains("hello from decrypted layer"), "{printed}");
+    assert!(printed.contains("secret payload line: "), "{printed}");
+}
+
 #[track_caller]
 fn opens_what_buildah_pushed(key_type: KeyType) {
     let Some(lab) = Lab::needing(PEERS) else {
@@ -106,7 +152,7 @@ impl<'lab> Buildah<'lab> {
             lab.text("graph"),
             lab.text("run")
         );
-        let containers = "[containers]\nnetns = \"host\"\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n\
+        let containers = "[containers]\nnetns = \"host\"\ndefault_ulimits = [\"nofile=1024:2048\", \"nproc=4096:8192\"]\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\n\
                           events_logger = \"none\"\n";
         fs::write(lab.path("storage.conf"), storage).unwrap();
         fs::write(lab.path("containers.conf"), containers).unwrap();
@@ -128,14 +174,18 @@ impl<'lab> Buildah<'lab> {
                 .arg("--signature-policy")
                 .arg(self.0.path("policy.json"));
         }
-        run(buildah
-            .args(rest)
+        run(self.serve(buildah.args(rest)))
+            .succeeded()
+            .answer()
+            .to_owned()
+    }
+
+    /// Lets a program work on the storage.
+    fn serve<'a>(&self, program: &'a mut Command) -> &'a mut Command {
+        program
             .env("CONTAINERS_STORAGE_CONF", self.0.path("storage.conf"))
             .env("CONTAINERS_CONF", self.0.path("containers.conf"))
-            .stdin(Stdio::null()))
-        .succeeded()
-        .answer()
-        .to_owned()
+            .stdin(Stdio::null())
     }
 }
 

@@ -10,6 +10,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use sealift_peers::containerd::Containerd;
 use sealift_peers::keys::{KeyPair, KeyType};
 use sealift_peers::registry::{Access, Registry};
@@ -195,6 +197,52 @@ fn containerd_runs_what_was_sealed_before_the_node_became_a_recipient() {
             .succeeded();
         let reference = format!("{}/{name}", node.registry.address());
         node.assert_runs(puller, &reference);
+    }
+}
+
+#[test]
+fn containerd_runs_images_whose_configuration_is_sealed() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let node = Node::with_content_store(&lab);
+    for (cipher, puller) in [
+        (Cipher::Chunked, Puller::Ctr),
+        (Cipher::Chunked, Puller::Cri),
+        (Cipher::Ocicrypt, Puller::Ctr),
+        (Cipher::Ocicrypt, Puller::Cri),
+    ] {
+        let name = format!("{cipher:?}-{puller:?}/quiet:1").to_lowercase();
+        let pushed = node.registry.reference(&name);
+        let source = node.source.reference("tiny");
+        let mut seal = vec!["encrypt", &source, &pushed, "--seal-config"];
+        // A pod would name a command; `ctr run` and our pod name none.
+        seal.extend(["--keep-config", "Entrypoint"]);
+        let recipient = node.key.recipient();
+        seal.extend(["-r", &recipient]);
+        if cipher == Cipher::Ocicrypt {
+            seal.push("--cipher=ocicrypt");
+        }
+        lab.sealift(&seal).succeeded();
+        let shown = lab.skopeo(&["inspect", "--config", "--tls-verify=false", &pushed]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        let members: Vec<&str> = shown
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert!(!members.contains(&"history"), "{shown}");
+        assert_eq!(shown["config"], json!({"Entrypoint": ["/bin/hello"]}));
+        node.assert_runs(puller, &format!("{}/{name}", node.registry.address()));
+
+        let opened = lab.layout(&format!("opened-{cipher:?}-{puller:?}"));
+        let opened_as = opened.reference("tiny");
+        let identity = node.key.identity();
+        lab.sealift(&["decrypt", &pushed, &opened_as, "-k", &identity])
+            .succeeded();
+        let config = |layout: &Layout| layout.image("tiny").config();
+        assert_eq!(config(&opened), config(&node.source));
     }
 }
 
