@@ -96,11 +96,8 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
     let Some(kind) = &args.stdin_media_type else {
         return Ok(());
     };
-    if kind != DESCRIPTOR {
-        // Another one is of a version to come; the digest is what counts.
-        return Ok(());
-    }
-    if octets.is_empty() {
+    // Another type says more, and nothing that decides: the digest is what counts.
+    if kind != DESCRIPTOR || octets.is_empty() {
         return Ok(());
     }
     let wrong = |reason: String| {

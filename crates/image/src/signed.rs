@@ -135,7 +135,7 @@ fn signers(
     if !judge.is_satisfied() {
         let tag = format!("{}-{}.sig", digest.algorithm(), digest.hex());
         if let Some(raw) = source.tagged(&tag)? {
-            simple(source, &tag, &raw, &mut judge)?;
+            claims_of(source, &tag, &raw, &mut judge)?;
         }
     }
     judge.verdict().map_err(|unproven| ImageError::Unproven {
@@ -164,13 +164,13 @@ fn bundles(source: &dyn Source, digest: &Digest, judge: &mut Judge<'_>) -> Resul
             Err(error) => return Err(error.into()),
         };
         let place = raw.digest.to_string();
-        simple(source, &place, &raw, judge)?;
+        claims_of(source, &place, &raw, judge)?;
     }
     Ok(())
 }
 
 /// Shows the judge the layers of a manifest that are claims.
-fn simple(
+fn claims_of(
     source: &dyn Source,
     place: &str,
     raw: &RawManifest,
@@ -187,37 +187,38 @@ fn simple(
             return Ok(());
         }
     };
-    for layer in manifest.layers() {
+    let is_claim = |layer: &&Descriptor| {
+        let kind = layer.media_type().as_str();
+        kind == Claim::BUNDLE || kind == Claim::SIMPLE
+    };
+    if !manifest.layers().iter().any(|layer| is_claim(&layer)) {
+        // It counts, so that nobody is kept busy by what only pretends to be a signature.
+        judge.refuse_unread(place, "it holds no signature");
+    }
+    // Who signs again and again signs the same payload, which is fetched once.
+    let mut last: Option<(Digest, Vec<u8>)> = None;
+    for layer in manifest.layers().iter().filter(is_claim) {
         if judge.is_satisfied() || judge.is_tired() {
             break;
-        }
-        let kind = layer.media_type().as_str();
-        if kind != Claim::BUNDLE && kind != Claim::SIMPLE {
-            continue;
         }
         if layer.size() > Claim::MAX_LEN as u64 {
             judge.refuse_unread(place, "it is too long");
             continue;
         }
-        let read = restarting(|| {
-            let mut octets = Vec::new();
-            source
-                .blob(layer)?
-                .read_to_end(&mut octets)
-                .map_err(ImageError::from_read)?;
-            Ok(octets)
-        });
-        let octets = match read {
-            Ok(octets) => octets,
-            Err(ImageError::Registry(
-                error @ (RegistryError::NotFound { .. } | RegistryError::Mismatch { .. }),
-            )) => {
-                judge.refuse_unread(place, &error.to_string());
-                continue;
-            }
-            Err(error) => return Err(error),
+        let octets = match last.take() {
+            Some((digest, octets)) if digest == *layer.digest() => octets,
+            _ => match read(source, layer) {
+                Ok(octets) => octets,
+                Err(ImageError::Registry(
+                    error @ (RegistryError::NotFound { .. } | RegistryError::Mismatch { .. }),
+                )) => {
+                    judge.refuse_unread(place, &error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
-        if kind == Claim::BUNDLE {
+        if layer.media_type().as_str() == Claim::BUNDLE {
             judge.hear(place, Claim::Bundle { json: &octets });
         } else {
             let annotations: BTreeMap<String, String> = layer
@@ -233,8 +234,20 @@ fn simple(
                 },
             );
         }
+        last = Some((layer.digest().clone(), octets));
     }
     Ok(())
+}
+
+fn read(source: &dyn Source, layer: &Descriptor) -> Result<Vec<u8>, ImageError> {
+    restarting(|| {
+        let mut octets = Vec::new();
+        source
+            .blob(layer)?
+            .read_to_end(&mut octets)
+            .map_err(ImageError::from_read)?;
+        Ok(octets)
+    })
 }
 
 /// Artifact type of a referrer that holds what cosign else keeps under a tag.

@@ -25,5 +25,5 @@ impl Claim<'_> {
     /// Longest bundle or payload, in octets.
     pub const MAX_LEN: usize = 1 << 20;
     /// Most claims that are looked at for one image.
-    pub const MAX_COUNT: usize = 512;
+    pub const MAX_COUNT: usize = 1024;
 }

@@ -89,9 +89,13 @@ pub(crate) struct ImageVerifierArgs {
     #[arg(long, value_name = "DIGEST")]
     pub(crate) digest: sealift_oci::Digest,
 
-    /// What standard input has: a descriptor of the image
+    /// What standard input has; a descriptor (application/vnd.oci.descriptor.v1+json) must be that of the image
     #[arg(long, value_name = "TYPE")]
     pub(crate) stdin_media_type: Option<String>,
+
+    /// Why containerd asks: `pull`, or `run` where it verifies before it runs, too; the answer is the same
+    #[arg(long, value_name = "OPERATION")]
+    pub(crate) operation: Option<String>,
 
     /// Policy that says for each repository whose signatures it takes [default: /etc/sealift/trust.toml]
     #[arg(

@@ -675,6 +675,18 @@ mod image_verifier {
         refused(ask(name, digest, "{"), 4, "cannot be used");
         refused(ask(name, digest, &"x".repeat(5 << 20)), 4, "it is too long");
         refused(ask(name, other, ""), 7, "");
+        // Before it runs one, containerd says more on standard input.
+        let more = [
+            "-name",
+            name,
+            "-digest",
+            digest,
+            "-stdin-media-type",
+            "application/vnd.containerd.image-verifier.input.v1+json",
+            "-operation",
+            "run",
+        ];
+        assert_eq!(verifier(&place, &more, b"{\"operation\":\"run\"}").code, 0);
         assert_eq!(verifier(&place, &["-name", name], b"").code, 2);
     }
 }
