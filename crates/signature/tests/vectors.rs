@@ -207,8 +207,8 @@ fn several_must_sign_and_nobody_counts_twice() {
     assert_eq!(found.unwrap().len(), 2);
     // The same signer in both forms, and under two names of one key.
     let same = [named("key-p256"), named("simple-p256"), named("key-keyid")];
-    assert!(judge(&image, &both, &same).is_err());
-    assert!(judge(&image, &two(&["p256", "p256"]), &same).is_err());
+    judge(&image, &both, &same).unwrap_err();
+    judge(&image, &two(&["p256", "p256"]), &same).unwrap_err();
     // What is bad between them does not stop the search.
     let between = [
         named("key-cut"),
