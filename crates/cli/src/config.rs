@@ -38,7 +38,12 @@ fn containerd(args: &ConfigContainerdArgs) -> Result<String, Failure> {
         keys: args.keys_dir.clone().unwrap_or_else(default_keys),
         agent: args.agent.clone(),
         root: args.containerd_root.clone(),
+        verifiers: args.image_verifiers.clone(),
     };
+    if stanza.verifiers.is_some() && !version.asks_image_verifiers() {
+        let what = format!("containerd {version} asks no image verifiers when Kubernetes pulls");
+        return Err(Failure::new(Code::Usage, what).hint("containerd 2.1 and later do"));
+    }
     Ok(stanza.render())
 }
 

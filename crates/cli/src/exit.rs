@@ -70,6 +70,12 @@ impl Failure {
         self
     }
 
+    /// Returns what happened and why, without the hint.
+    pub(crate) fn in_one_line(&self) -> String {
+        let because = self.causes.iter().map(|cause| format!(": {cause}"));
+        format!("{}{}", self.what, because.collect::<String>())
+    }
+
     /// Adds a hint unless there is one.
     pub(crate) fn or_hint(self, hint: Option<&str>) -> Self {
         match hint {

@@ -41,10 +41,7 @@ pub(crate) fn run(args: &ImageVerifierArgs, console: &Console) -> Result<(), Fai
     // containerd shows what is on standard output, and what is on standard error only in its log.
     let text = match &verdict {
         Ok(text) => text.clone(),
-        Err(failure) => {
-            let because = failure.causes.iter().map(|cause| format!(": {cause}"));
-            format!("{}{}", failure.what, because.collect::<String>())
-        }
+        Err(failure) => failure.in_one_line(),
     };
     console.result(format!("{text}\n").as_bytes())?;
     verdict.map(|_| ())
@@ -122,7 +119,7 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
 }
 
 /// The name under which containerd finds this program in its folder.
-const NAME: &str = "sealift-image-verifier";
+pub(crate) const NAME: &str = "sealift-image-verifier";
 /// What containerd says that standard input has.
 const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 /// Longest descriptor: as long as a manifest may be.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sealift_image::{ImageError, Signed};
 use sealift_registry::{ImageRef, Source};
 use sealift_signature::{
-    CertificateIdentity, Decision, Demand, Pattern, PublicKey, Signer, TransparencyLog,
+    CertificateIdentity, Decision, Demand, Pattern, PublicKey, Rule, Signer, TransparencyLog,
     TrustPolicy, TrustedRoots,
 };
 use serde_json::{Value, json};
@@ -135,6 +135,18 @@ impl Policy {
                 ));
             }
         };
+        self.demand_of(rule).map(Some)
+    }
+
+    /// Reads the files that the rules name, so that what is wrong with them shows before an image is asked for.
+    pub(crate) fn read_all(&self) -> Result<(), Failure> {
+        self.rules
+            .rules()
+            .iter()
+            .try_for_each(|rule| self.demand_of(rule).map(drop))
+    }
+
+    fn demand_of(&self, rule: &Rule) -> Result<Demand, Failure> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let keys: Vec<PathBuf> = rule.keys.iter().map(|file| folder.join(file)).collect();
         let demand = Demand {
@@ -156,7 +168,7 @@ impl Policy {
             );
             return Err(Failure::new(Code::Other, what));
         }
-        Ok(Some(demand))
+        Ok(demand)
     }
 }
 

@@ -135,6 +135,11 @@ impl TrustPolicy {
         Ok(Self { rules })
     }
 
+    /// Lists the rules, in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// Says what holds for a repository, `host/path` without tag or digest, or for something that lies in no registry.
     pub fn decide(&self, repository: Option<&str>) -> Decision<'_> {
         let deciding = self

@@ -62,12 +62,18 @@ pub(crate) struct ConfigContainerdArgs {
     /// containerd's root folder, where it is not /var/lib/containerd
     #[arg(long, value_name = "DIR")]
     pub(crate) containerd_root: Option<PathBuf>,
+
+    /// Folder of image verifiers, where the trust policy decides what is pulled (containerd 2.1 and later; see `sealift help
+    /// image-verifier`)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_verifiers: Option<PathBuf>,
 }
 
 const CONTAINERD_EXAMPLES: &str = "\
 Examples:
   sealift config containerd
-  sealift config containerd --containerd-version 2.3 --agent /run/sealift/agent.sock";
+  sealift config containerd --containerd-version 2.3 --agent /run/sealift/agent.sock
+  sealift config containerd --image-verifiers /opt/containerd/image-verifier/bin";
 
 /// Prints CRI-O's settings for encrypted images.
 ///

@@ -436,8 +436,8 @@ Next: `sealift encrypt SRC DST -r mykey.pub.pem`; keep mykey.pem where images ar
 
 /// Checks whether this node opens sealed images, or measures what this machine can do.
 ///
-/// Reads containerd's configuration and says what to change: stream processors, programs, keys, agents, and what the installed
-/// version tells a stream processor. Changes nothing. Exits 1 if no sealed image would open.
+/// Reads containerd's configuration and says what to change: stream processors, programs, keys, agents, image verifier, and what
+/// the installed version tells a stream processor. Changes nothing. Exits 1 if no sealed image would open.
 ///
 /// With --bench, takes two seconds and one processor. Shows how fast each stage of a job is on its own, with the code that does it in
 /// earnest, what that allows for whole jobs, and which stage they are up to. How many layers `sealift` works on at the same
@@ -458,6 +458,15 @@ pub(crate) struct DoctorArgs {
         conflicts_with = "bench"
     )]
     pub(crate) containerd: String,
+
+    /// Policy by which the image verifier decides [default: /etc/sealift/trust.toml]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SEALIFT_TRUST_POLICY",
+        hide_env_values = true
+    )]
+    pub(crate) trust_policy: Option<PathBuf>,
 
     /// Measure speed instead
     #[arg(long)]

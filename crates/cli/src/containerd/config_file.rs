@@ -21,6 +21,8 @@ pub(crate) struct ConfigFile {
     pub(crate) key_model: Option<String>,
     /// `use_local_image_pull`.
     pub(crate) local_pull: Option<bool>,
+    /// Folder of image verifiers.
+    pub(crate) verifiers: Option<PathBuf>,
 }
 
 /// A stanza of `stream_processors`.
@@ -99,6 +101,12 @@ impl ConfigFile {
             self.processors.insert(id.clone(), processor);
         }
         let plugins = table.get("plugins").and_then(Value::as_table);
+        let folder = plugins
+            .and_then(|plugins| plugins.get(VERIFIERS_PLUGIN))
+            .and_then(|plugin| plugin.get("bin_dir"));
+        if let Some(folder) = folder.and_then(Value::as_str) {
+            self.verifiers = Some(folder.into());
+        }
         for id in CRI_PLUGINS {
             let Some(plugin) = plugins.and_then(|plugins| plugins.get(id)) else {
                 continue;
@@ -157,6 +165,8 @@ fn matching(importer: &Path, pattern: &str) -> Vec<PathBuf> {
 
 /// Tables of Kubernetes' pulls, up to version 1.7 and since 2.0.
 const CRI_PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
+/// Table of the plug-in that starts every program of a folder before a pull.
+pub(crate) const VERIFIERS_PLUGIN: &str = "io.containerd.image-verifier.v1.bindir";
 /// Most octets of one file.
 const MAX_LEN: usize = 1024 * 1024;
 /// Most files.

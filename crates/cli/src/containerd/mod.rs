@@ -4,7 +4,7 @@ mod config_file;
 mod stanza;
 mod version;
 
-pub(crate) use config_file::{ConfigFile, ConfigFileError, Processor};
+pub(crate) use config_file::{ConfigFile, ConfigFileError, Processor, VERIFIERS_PLUGIN};
 pub(crate) use stanza::Stanza;
 pub(crate) use version::{KubernetesPayload, Version};
 
@@ -34,6 +34,14 @@ pub(crate) fn default_keys() -> std::path::PathBuf {
     match cfg!(windows) {
         true => program_files().join(r"containerd\ocicrypt\keys"),
         false => "/etc/containerd/ocicrypt/keys".into(),
+    }
+}
+
+/// Where containerd looks for image verifiers.
+pub(crate) fn default_verifiers() -> std::path::PathBuf {
+    match cfg!(windows) {
+        true => program_files().join(r"containerd\image-verifier\bin"),
+        false => "/opt/containerd/image-verifier/bin".into(),
     }
 }
 

@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::{PAYLOAD_IDS, SEALED_TYPES, Version};
+use super::{PAYLOAD_IDS, SEALED_TYPES, VERIFIERS_PLUGIN, Version};
+use crate::image_verifier;
 
 /// What containerd must be told so that it opens sealed layers.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Stanza {
     pub(crate) agent: Option<PathBuf>,
     /// containerd's root, where it is not the default.
     pub(crate) root: Option<PathBuf>,
+    /// Folder of image verifiers, where it is configured.
+    pub(crate) verifiers: Option<PathBuf>,
 }
 
 /// An imported file may be of an older version than the file that imports it, never of a newer one; and tables of stream
@@ -39,6 +42,14 @@ impl Stanza {
             &[plain],
             "application/vnd.oci.image.layer.v1.tar",
         ));
+        if let Some(folder) = &self.verifiers {
+            text.push_str(&format!(
+                "\n# Asked before every pull: ln -s /usr/local/bin/sealift {}\n[plugins.{}]\n  bin_dir = {}\n",
+                folder.join(image_verifier::NAME).display(),
+                Value::from(VERIFIERS_PLUGIN),
+                Value::from(self::text(folder)),
+            ));
+        }
         text
     }
 
@@ -79,11 +90,16 @@ mod tests {
                 keys: "/etc/keys with \"quotes\"".into(),
                 agent: Some("/run/agent.sock".into()),
                 root: Some("/data".into()),
+                verifiers: Some("/opt/verifiers".into()),
             };
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, stanza.render()).unwrap();
             let config = ConfigFile::read(file.path()).unwrap();
             assert!(stanza.render().contains("\nversion = 2\n"));
+            assert_eq!(
+                config.verifiers.as_deref(),
+                Some(Path::new("/opt/verifiers"))
+            );
             let accepted = config
                 .processors
                 .values()

@@ -50,6 +50,12 @@ impl Version {
         (self.major, self.minor) >= (1, 5)
     }
 
+    /// Returns whether pulls by Kubernetes can ask image verifiers: where they go through the transfer service, which is so unless
+    /// `use_local_image_pull` is `true`.
+    pub(crate) fn asks_image_verifiers(self) -> bool {
+        (self.major, self.minor) >= (2, 1)
+    }
+
     /// Returns what pulls by Kubernetes tell the stream processor.
     pub(crate) fn kubernetes_payload(self) -> KubernetesPayload {
         match (self.major, self.minor, self.patch) {

@@ -12,7 +12,10 @@ use sealift_keywrap::keys::{MAX_FILE_LEN, parse_private};
 
 use crate::containerd::{
     ConfigFile, ConfigFileError, PAYLOAD_IDS, Processor, SEALED_TYPES, Version, default_keys,
+    default_verifiers,
 };
+use crate::image_verifier;
+use crate::trust::Policy;
 
 /// What was seen of a node; what is made of it is decided without looking again.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,11 @@ pub(super) struct Facts {
     pub(super) folders: Vec<(PathBuf, Folder)>,
     /// Agents that arguments name, and whether they answer.
     pub(super) agents: Vec<(PathBuf, bool)>,
+    /// containerd's folder of image verifiers, and ours in it.
+    pub(super) verifiers: PathBuf,
+    pub(super) verifier: Option<PathBuf>,
+    /// The policy by which ours decides; why it cannot be used, if so.
+    pub(super) policy: Option<Result<(), String>>,
     /// Unix seconds of this machine's clock.
     pub(super) now: u64,
 }
@@ -60,7 +68,11 @@ pub(super) struct Folder {
 }
 
 /// Looks at the node.
-pub(super) fn gather(containerd: &str, config_path: &Path) -> Result<Facts, ConfigFileError> {
+pub(super) fn gather(
+    containerd: &str,
+    config_path: &Path,
+    policy: Option<&Path>,
+) -> Result<Facts, ConfigFileError> {
     let version = output_of(Command::new(containerd).arg("--version"));
     let config = match config_path.exists() {
         true => Some(ConfigFile::read(config_path)?),
@@ -90,6 +102,17 @@ pub(super) fn gather(containerd: &str, config_path: &Path) -> Result<Facts, Conf
         folders.extend(key_folders(&processor));
         agents.extend(values(&processor.args, &["--agent"]));
     }
+    facts.verifiers = facts
+        .config
+        .as_ref()
+        .and_then(|config| config.verifiers.clone())
+        .unwrap_or_else(default_verifiers);
+    facts.verifier = our_verifier(&facts.verifiers);
+    facts.policy = match Policy::find(policy) {
+        Ok(None) => None,
+        Ok(Some(policy)) => Some(policy.read_all().map_err(|failure| failure.in_one_line())),
+        Err(failure) => Some(Err(failure.in_one_line())),
+    };
     facts.folders = folders
         .into_iter()
         .map(|folder| (folder.clone(), look_into(&folder)))
@@ -162,6 +185,19 @@ pub(super) fn values(args: &[String], names: &[&str]) -> Vec<PathBuf> {
     found
 }
 
+/// Finds the program that takes its name for a command.
+fn our_verifier(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .take(MAX_FILES)
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| {
+            path.file_stem()
+                .is_some_and(|stem| stem == image_verifier::NAME)
+        })
+}
+
 /// Finds a stanza's program as containerd does.
 fn program(name: &str) -> Program {
     let candidates: Vec<PathBuf> = match Path::new(name).components().count() {
@@ -188,13 +224,13 @@ fn program(name: &str) -> Program {
 }
 
 #[cfg(unix)]
-fn is_executable(path: &Path) -> bool {
+pub(super) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(not(unix))]
-fn is_executable(_: &Path) -> bool {
+pub(super) fn is_executable(_: &Path) -> bool {
     true
 }
 

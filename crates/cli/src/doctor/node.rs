@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Facts, Program, values};
+use super::facts::{Facts, Program, is_executable, values};
 use crate::containerd::{KubernetesPayload, PAYLOAD_IDS, Processor, SEALED_TYPES};
+use crate::image_verifier;
 use crate::report::SCHEMA_VERSION;
 use crate::text::printable;
 
@@ -81,6 +82,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     programs(facts, &mut say);
     keys(facts, &processors, &mut say);
     payloads(facts, &processors, &mut say);
+    verifiers(facts, &mut say);
     if facts.now < EARLIEST {
         say(Finding::new(
             Severity::Warning,
@@ -272,7 +274,7 @@ fn payloads(facts: &Facts, processors: &[(String, Processor)], say: &mut impl Fn
     match version.kubernetes_payload() {
         KubernetesPayload::WithLocalPull => say(Finding::new(
             Severity::Note,
-            "other decoders open images only with `use_local_image_pull = true` in [plugins.'io.containerd.cri.v1.images']",
+            "other decoders open images only with `use_local_image_pull = true` in [plugins.'io.containerd.cri.v1.images'], with which no image verifier is asked",
         )),
         KubernetesPayload::OptIn => say(Finding::new(
             Severity::Note,
@@ -280,6 +282,64 @@ fn payloads(facts: &Facts, processors: &[(String, Processor)], say: &mut impl Fn
         )),
         _ => {}
     }
+}
+
+/// Says whether the trust policy decides what is pulled.
+fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
+    let local = facts.config.as_ref().and_then(|config| config.local_pull) == Some(true);
+    let old = facts
+        .version
+        .is_some_and(|version| !version.asks_image_verifiers());
+    let unasked = match (old, local) {
+        (true, _) => Some("pulls by Kubernetes ask image verifiers since containerd 2.1"),
+        (false, true) => {
+            Some("pulls by Kubernetes ask image verifiers without `use_local_image_pull = true`")
+        }
+        (false, false) => None,
+    };
+    let Some(verifier) = &facts.verifier else {
+        if facts.policy.is_some() {
+            let folder = facts.verifiers.display();
+            let link = facts.verifiers.join(image_verifier::NAME);
+            say(match unasked {
+                None => Finding::new(
+                    Severity::Warning,
+                    format!("the trust policy does not decide what containerd pulls: `{folder}` has no {}", image_verifier::NAME),
+                )
+                .hint(format!("ln -s /usr/local/bin/sealift {}", link.display())),
+                Some(reason) => Finding::new(
+                    Severity::Note,
+                    format!("the trust policy decides for sealift alone: {reason}"),
+                ),
+            });
+        }
+        return;
+    };
+    let path = verifier.display();
+    say(match (&facts.policy, unasked) {
+        _ if !is_executable(verifier) => Finding::new(
+            Severity::Problem,
+            format!("image verifier `{path}` cannot be executed, so containerd pulls nothing"),
+        )
+        .hint("let it be a link to `sealift`"),
+        (None, _) => Finding::new(
+            Severity::Problem,
+            format!("image verifier `{path}` takes no image: there is no trust policy"),
+        )
+        .hint("write /etc/sealift/trust.toml"),
+        (Some(Err(reason)), _) => Finding::new(
+            Severity::Problem,
+            format!("image verifier `{path}` takes no image: {reason}"),
+        ),
+        (Some(Ok(())), Some(reason)) => Finding::new(
+            Severity::Warning,
+            format!("image verifier `{path}` is not asked by Kubernetes: {reason}"),
+        ),
+        (Some(Ok(())), None) => Finding::new(
+            Severity::Good,
+            format!("image verifier `{path}` decides by the trust policy what is pulled"),
+        ),
+    });
 }
 
 /// Answer for people.
@@ -360,8 +420,8 @@ mod tests {
                     ..Folder::default()
                 },
             )],
-            agents: Vec::new(),
             now: EARLIEST,
+            ..Facts::default()
         }
     }
 
@@ -525,6 +585,99 @@ mod tests {
         assert_eq!(
             worst(with_agent(false), "no agent answers", "agent serve"),
             Severity::Problem
+        );
+    }
+
+    #[test]
+    fn an_image_verifier_that_decides_nothing_is_found() {
+        // A program that is there, and executable.
+        let program = std::env::current_exe().unwrap();
+        let node = |version: &'static str, there: bool, policy: Option<Result<(), String>>| {
+            let program = program.clone();
+            move |facts: &mut Facts| {
+                facts.version = Version::parse(version);
+                facts.verifiers = "/verifiers".into();
+                facts.verifier = there.then_some(program);
+                facts.policy = policy;
+            }
+        };
+        let usable = || Some(Ok(()));
+        assert_eq!(
+            worst(
+                node("2.3.0", true, usable()),
+                "decides by the trust policy",
+                ""
+            ),
+            Severity::Note
+        );
+        assert_eq!(
+            worst(node("2.0.4", true, usable()), "not asked by Kubernetes", ""),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                |facts| {
+                    node("2.3.0", true, usable())(facts);
+                    config(facts).local_pull = Some(true);
+                },
+                "without `use_local_image_pull = true`",
+                ""
+            ),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                node("2.3.0", true, None),
+                "there is no trust policy",
+                "trust.toml"
+            ),
+            Severity::Problem
+        );
+        assert_eq!(
+            worst(
+                node("2.3.0", true, Some(Err("why".into()))),
+                "takes no image: why",
+                ""
+            ),
+            Severity::Problem
+        );
+        assert_eq!(
+            worst(
+                |facts| {
+                    node("2.3.0", true, usable())(facts);
+                    facts.verifier = Some("/nowhere/sealift-image-verifier".into());
+                },
+                "cannot be executed",
+                "link"
+            ),
+            Severity::Problem
+        );
+        let link = "ln -s /usr/local/bin/sealift /verifiers/sealift-image-verifier";
+        assert_eq!(
+            worst(
+                node("2.3.0", false, usable()),
+                "does not decide what containerd pulls",
+                link
+            ),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                node("1.7.0", false, usable()),
+                "decides for sealift alone",
+                ""
+            ),
+            Severity::Note
+        );
+        let silent = diagnose(&{
+            let mut facts = good();
+            node("2.3.0", false, None)(&mut facts);
+            facts
+        });
+        assert!(
+            !silent
+                .iter()
+                .any(|finding| finding.what.contains("trust policy"))
         );
     }
 

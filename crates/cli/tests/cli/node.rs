@@ -16,15 +16,20 @@ impl Lab {
 
     /// Runs `doctor` for a configuration.
     fn doctor(&self, config: &str) -> (i32, Vec<Value>) {
+        self.doctor_with(config, &[])
+    }
+
+    fn doctor_with(&self, config: &str, more: &[&str]) -> (i32, Vec<Value>) {
         fs::write(self.path("config.toml"), config).unwrap();
-        let run = self.sealift(&[
+        let arguments = [
             "doctor",
             "--json",
             "--containerd",
             "./containerd",
             "--containerd-config",
             "config.toml",
-        ]);
+        ];
+        let run = self.sealift(&[&arguments, more].concat());
         let answer: Value = serde_json::from_str(&run.stdout).unwrap();
         (run.code, answer["findings"].as_array().unwrap().clone())
     }
@@ -91,6 +96,45 @@ fn what_config_prints_is_what_doctor_calls_good() {
             "other users of this machine can read"
         ));
     }
+}
+
+#[test]
+fn doctor_knows_whether_the_trust_policy_decides_what_is_pulled() {
+    let lab = Lab::new();
+    lab.program("containerd", "containerd containerd.io 2.3.1 abc");
+    fs::create_dir(lab.path("verifiers")).unwrap();
+    let folder = lab.path("verifiers").display().to_string();
+    let containerd = ["config", "containerd", "--containerd", "./containerd"];
+    let stanza = lab
+        .sealift(&[&containerd[..], &["--image-verifiers", &folder]].concat())
+        .succeeds();
+    let link = lab.path("verifiers/sealift-image-verifier");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_sealift"), &link).unwrap();
+    let policy = lab.path("trust.toml");
+    let asked = |severity: &str, what: &str| {
+        let (_, findings) = lab.doctor_with(&stanza, &["--trust-policy", "trust.toml"]);
+        assert!(says(&findings, severity, what), "{what}: {findings:#?}");
+    };
+    asked("problem", "takes no image");
+    fs::write(
+        &policy,
+        "version = 1\n[[rule]]\nimages = [\"*\"]\nkeys = [\"a.pub\"]\n",
+    )
+    .unwrap();
+    asked("problem", "a.pub");
+    fs::write(
+        &policy,
+        "version = 1\n[[rule]]\nimages = [\"*\"]\nunsigned = true\n",
+    )
+    .unwrap();
+    asked("good", "decides by the trust policy what is pulled");
+    fs::remove_file(&link).unwrap();
+    asked("warning", "does not decide what containerd pulls");
+
+    lab.program("containerd", "containerd containerd.io 1.7.27 abc");
+    asked("note", "decides for sealift alone");
+    let run = lab.sealift(&[&containerd[..], &["--image-verifiers", &folder]].concat());
+    assert_eq!(run.code, 2, "{}", run.stderr);
 }
 
 #[test]
