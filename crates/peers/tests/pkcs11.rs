@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use sealift_peers::command::{call, run};
 use sealift_peers::keys::{KeyPair, KeyType};
@@ -324,6 +325,46 @@ fn a_wrong_pin_is_tried_once() {
     let (outcome, _) = fixture.decodes(&lab, &blob, &folder);
     outcome.exited(3).complained(&["wrong PIN"]);
     assert_eq!(spied.calls("C_Login"), 2);
+}
+
+#[test]
+fn decoders_that_start_together_try_a_pin_one_after_the_other() {
+    let Some(lab) = Lab::needing(PEERS) else {
+        return;
+    };
+    let fixture = Fixture::new(&lab);
+    let spied = fixture.spied(&lab, "9999");
+    let folder = lab.path("keys-dir");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(&spied.yaml, folder.join("key.yaml")).unwrap();
+    let blob = fixture.sealed_layer(&lab);
+    // It is another's turn, who has a wrong PIN, too.
+    let turn = File::open(fs::canonicalize(SPY).unwrap()).unwrap();
+    turn.lock().unwrap();
+    let mut command = fixture.decoder(&lab, &blob, &folder);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let decoder = command.spawn().unwrap();
+    while spied.calls("C_OpenSession") == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut other = Command::new("pkcs11-tool");
+    other.env("SOFTHSM2_CONF", &fixture.conf).args([
+        "--module",
+        MODULE,
+        "--token-label",
+        "ocicrypt",
+        "--login",
+        "--pin",
+        "9999",
+        "-O",
+    ]);
+    run(&mut other).exited(1);
+    assert!(fixture.remembers_a_wrong_pin());
+    drop(turn);
+    let output = decoder.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("remembers a wrong PIN"), "{said}");
+    assert_eq!(spied.calls("C_Login"), 0);
 }
 
 #[test]
@@ -797,6 +838,7 @@ impl Fixture {
     /// Puts OpenSC's spy between us and SoftHSM, which writes down every call.
     fn spied(&self, lab: &Lab, pin: &str) -> Spied {
         let log = lab.text("spy.log");
+        fs::write(&log, "").unwrap();
         let uri =
             format!("pkcs11:token=ocicrypt;object=layerkey?module-path={SPY}&pin-value={pin}");
         // The spy is told what to do in our own environment: a key file may not name other modules.

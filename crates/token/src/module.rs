@@ -1,6 +1,10 @@
 //! A module that is loaded, in the worker: tokens, logins, keys, operations.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -22,6 +26,8 @@ use crate::protocol::{Caution, Class, Found, Numbers};
 
 /// A loaded module.
 pub(crate) struct Module {
+    /// Its file.
+    path: PathBuf,
     context: Pkcs11,
     slots: BTreeMap<u64, Open>,
     keys: Vec<Key>,
@@ -62,6 +68,7 @@ impl Module {
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
             .map_err(failed)?;
         Ok(Self {
+            path: path.into(),
             context,
             slots: BTreeMap::new(),
             keys: Vec::new(),
@@ -94,8 +101,9 @@ impl Module {
         }
         let open = self.slots.get_mut(&slot.id()).ok_or(TokenError::Protocol)?;
         if class == Class::Private || pin.is_some() {
-            let info = self.context.get_token_info(slot).map_err(device)?;
-            open.log_in(&info, caution, pin)?;
+            let context = &self.context;
+            let info = || context.get_token_info(slot).map_err(device);
+            open.log_in(info, &self.path, caution, pin)?;
         }
         let handle = key_of(&open.session, &uri, class)?;
         let numbers = numbers(&open.session, handle, class)?;
@@ -287,13 +295,15 @@ impl Open {
     /// Logs in, once per run: a second try with a wrong PIN would take the token nearer to being locked.
     fn log_in(
         &mut self,
-        info: &TokenInfo,
+        look: impl Fn() -> Result<TokenInfo, TokenError>,
+        module: &Path,
         caution: Caution,
         pin: Option<Pin>,
     ) -> Result<(), TokenError> {
         if let Some(outcome) = &self.login {
             return outcome.clone();
         }
+        let info = look()?;
         if !info.login_required() {
             return Ok(());
         }
@@ -301,7 +311,10 @@ impl Open {
         if pin.is_none() && !protected {
             return Err(TokenError::PinMissing);
         }
-        let outcome = self.try_pin(info, caution, pin);
+        // Those that start together for the layers of one image look one after the other, each at what the one before it left.
+        let turn = (caution == Caution::Unattended).then(|| take_turn(module));
+        let outcome = self.try_pin(&look()?, caution, pin);
+        drop(turn);
         self.login = Some(outcome.clone());
         outcome
     }
@@ -341,6 +354,20 @@ impl Open {
             Err(error) => Err(device(error)),
         }
     }
+}
+
+/// Waits until no other process of ours tries a PIN through this module, as long as that is bearable: whoever can read the
+/// file could hold the lock for ever.
+fn take_turn(module: &Path) -> Option<File> {
+    let file = File::open(module).ok()?;
+    let began = Instant::now();
+    while file.try_lock().is_err() {
+        if began.elapsed() > TURN {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Some(file)
 }
 
 /// Finds the one key that fits.
@@ -626,6 +653,8 @@ fn octet_string(octets: &[u8]) -> Option<Vec<u8>> {
 /// Most keys that one run uses.
 const MAX_KEYS: usize = 1000;
 
+/// Longest wait for others who try a PIN.
+const TURN: Duration = Duration::from_secs(10);
 /// Most names in one message.
 const MAX_LISTED: usize = 16;
 
