@@ -541,6 +541,37 @@ fn time_decides_which_key_is_fit() {
 }
 
 #[test]
+fn a_revocation_that_cannot_be_understood_revokes() {
+    let good = read("cv25519.pub.gpg");
+    // The primary key: an old header with one octet of length.
+    assert_eq!(good[0], 0x98);
+    let end = 2 + usize::from(good[1]);
+    let revoked_by = |subpackets: &[u8], hash: u8| {
+        let length = u8::try_from(subpackets.len()).expect("few octets");
+        let head = [4, 0x20, 22, hash, 0, length];
+        // No unhashed subpackets, two octets of the hash, and the values r and s.
+        let tail = [0, 0, 0, 0, 0, 1, 1, 0, 1, 1];
+        let body = [&head[..], subpackets, &tail].concat();
+        let length = u8::try_from(body.len()).expect("few octets");
+        let packet = [&[0x88, length][..], &body].concat();
+        let whole = [&good[..end], &packet, &good[end..]].concat();
+        let found = parse_certificates(&whole).expect("packets");
+        let [Ok(certificate)] = &found[..] else {
+            panic!("not one certificate");
+        };
+        certificate.encryption_key(NOW).err()
+    };
+    let created = [5, 2, 0x69, 0x55, 0xb9, 0];
+    let critical = [&created[..], &[2, 0x80 | 100, 0]].concat();
+    assert_eq!(revoked_by(&critical, 8), Some(UnusableKey::Revoked));
+    // Of an unknown hash, and without a time.
+    assert_eq!(revoked_by(&created, 99), Some(UnusableKey::Revoked));
+    assert_eq!(revoked_by(&[], 8), Some(UnusableKey::Revoked));
+    // What is understood and not signed by the owner revokes nothing.
+    assert_eq!(revoked_by(&created, 8), None);
+}
+
+#[test]
 fn a_certificate_with_an_octet_changed_gives_its_own_key_or_none() {
     for name in ["cv25519", "p256"] {
         let file = read(&format!("{name}.pub.gpg"));
