@@ -11,6 +11,8 @@ use sealift_layer::AeadLibrary;
 use sealift_oci::Platform;
 use sealift_registry::{RateLimit, Secret};
 
+use crate::machine::Machine;
+
 /// What every command takes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Output")]
@@ -139,6 +141,7 @@ impl AeadArgs {
         match self.aead {
             AeadName::AwsLc => AeadLibrary::AwsLc,
             AeadName::Ring => AeadLibrary::Ring,
+            AeadName::Auto => Machine::here().faster_aead(),
         }
     }
 }
@@ -150,6 +153,8 @@ enum AeadName {
     AwsLc,
     /// Faster on processors with VAES and without AVX-512 (see `sealift doctor --bench`); does not wipe its keys
     Ring,
+    /// The faster of both on this processor, and the first where neither is; always the same on the same machine
+    Auto,
 }
 
 /// One image to look at.

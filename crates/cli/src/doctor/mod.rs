@@ -125,7 +125,7 @@ fn as_text(machine: Machine, aead: AeadLibrary, costs: &Costs) -> String {
     );
     let faster = match (aead, machine.faster_aead()) {
         (AeadLibrary::AwsLc, AeadLibrary::Ring) => {
-            "; ring is faster on this processor, but does not wipe its keys"
+            "; ring is faster on this processor, but does not wipe its keys: --aead auto takes it"
         }
         (AeadLibrary::Ring, AeadLibrary::AwsLc) => "; aws-lc is faster on this processor",
         _ => "",

@@ -401,6 +401,10 @@ fn the_doctor_tells_every_stage_and_what_it_allows() {
             );
         }
     }
+    let chosen = lab
+        .sealift(&["doctor", "--bench", "--json", "--aead", "auto"])
+        .json();
+    assert_eq!(chosen["aead"]["used"], library);
     let text = lab.sealift(&["doctor", "--bench", "--aead", "ring"]);
     for line in [
         "SHA-256",
