@@ -18,6 +18,7 @@ pub(crate) fn run(
     console: &Console,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    keys::check_identities(&args.keys.keys, &args.holders)?;
     let transfer = Transfer::prepare(&args.transfer)?;
     let trust = Trust::prepare(&args.trust, &transfer.source)?;
     let ends = transfer.open(&args.transfer, interrupt, SourceCheck::Verify)?;

@@ -104,6 +104,7 @@ fn with_files(
     interrupt: &Interrupt,
     look: impl FnOnce(&mut Files<'_>, &mut Output<'_>, &Way<'_>) -> Result<(), ImageError>,
 ) -> Result<(), Failure> {
+    keys::check_identities(&args.keys.keys, &args.holders)?;
     let reference = parse(reference)?;
     let trust = Trust::prepare(&args.trust, &reference)?;
     let transport = transport(&args.registry, None)?;

@@ -23,6 +23,7 @@ use crate::args::{HoldersIdentityArgs, HoldersRecipientArgs, PgpArgs, ProviderAr
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::keyholders::layers::{self, Asking};
+use crate::keyholders::session;
 use crate::pgp;
 use crate::providers::{Configured, secret_variables};
 use crate::tokens::{TokenKeys, Wrapping};
@@ -106,6 +107,21 @@ pub(crate) fn recipients(
         }
     }
     Ok(recipients)
+}
+
+/// Refuses names of private keys that make no sense, without reading one: before the image is read, which may be before it is
+/// known who made it.
+pub(crate) fn check_identities(
+    specs: &[String],
+    holders: &HoldersIdentityArgs,
+) -> Result<(), Failure> {
+    for spec in specs {
+        let spec = IdentitySpec::parse(spec).map_err(|error| bad_spec(&error))?;
+        if let IdentitySpec::Holders(_) = spec {
+            session::path(holders.file.as_deref())?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the keys that layers are opened with.

@@ -141,8 +141,7 @@ impl Policy {
     /// Reads the files that the rules name, so that what is wrong with them shows before an image is asked for.
     pub(crate) fn read_all(&self) -> Result<(), Failure> {
         self.rules
-            .rules()
-            .iter()
+            .demanding()
             .try_for_each(|rule| self.demand_of(rule).map(drop))
     }
 

@@ -18,6 +18,7 @@ pub(crate) fn run(
     console: &Console,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    keys::check_identities(&args.keys.keys, &args.holders)?;
     let reference = parse(&args.source.reference)?;
     let trust = Trust::prepare(&args.trust, &reference)?;
     let transport = transport(&args.source.registry, None)?;

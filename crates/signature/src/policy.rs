@@ -135,9 +135,9 @@ impl TrustPolicy {
         Ok(Self { rules })
     }
 
-    /// Lists the rules, in the order of the file.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    /// Lists the rules that ask for signatures, in the order of the file.
+    pub fn demanding(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(|rule| !rule.unsigned)
     }
 
     /// Says what holds for a repository, `host/path` without tag or digest, or for something that lies in no registry.
