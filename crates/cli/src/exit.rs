@@ -113,6 +113,9 @@ impl From<ImageError> for Failure {
                 "the others go with it: `recipients remove --id ELEMENT`, after `recipients add` for those who stay",
             ),
             ImageError::Moved { .. } => Some("run the same command again"),
+            ImageError::Unproven { .. } => {
+                Some("do not use this image before one of those who are asked for has signed it")
+            }
             ImageError::Signed { .. } => Some(
                 "--signatures drop leaves them behind, detach takes them along for the image as `decrypt` restores it, resign leaves them behind and says how to sign the sealed image",
             ),

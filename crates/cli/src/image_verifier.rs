@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 
 use sealift_oci::{Descriptor, json};
 use sealift_registry::ImageRef;
@@ -37,7 +39,7 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Option<Vec<OsS
 }
 
 pub(crate) fn run(args: &ImageVerifierArgs, console: &Console) -> Result<(), Failure> {
-    let verdict = judge(args);
+    let verdict = judge_in_time(args);
     // containerd shows what is on standard output, and what is on standard error only in its log.
     let text = match &verdict {
         Ok(text) => text.clone(),
@@ -45,6 +47,28 @@ pub(crate) fn run(args: &ImageVerifierArgs, console: &Console) -> Result<(), Fai
     };
     console.result(format!("{text}\n").as_bytes())?;
     verdict.map(|_| ())
+}
+
+/// Gives up while containerd still listens.
+fn judge_in_time(args: &ImageVerifierArgs) -> Result<String, Failure> {
+    let mut own = args.clone();
+    // What a registry that fails says is told, instead of that it took too long.
+    own.registry.retry.get_or_insert(RETRIES);
+    let (sender, verdict) = mpsc::sync_channel(1);
+    // It may hang, and ends with the process. Where nobody listens any more its answer is of no use.
+    thread::spawn(move || sender.send(judge(&own)));
+    verdict
+        .recv_timeout(args.timeout())
+        .unwrap_or_else(|error| {
+            let what = match error {
+                RecvTimeoutError::Timeout => format!(
+                    "the registry did not tell within {} s who signed the image",
+                    args.timeout().as_secs()
+                ),
+                RecvTimeoutError::Disconnected => "the check broke off".to_owned(),
+            };
+            Err(Failure::new(Code::Network, what))
+        })
 }
 
 fn judge(args: &ImageVerifierArgs) -> Result<String, Failure> {
@@ -120,6 +144,8 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
 
 /// The name under which containerd finds this program in its folder.
 pub(crate) const NAME: &str = "sealift-image-verifier";
+/// How often a request that failed is made again.
+const RETRIES: u32 = 2;
 /// What containerd says that standard input has.
 const DESCRIPTOR: &str = "application/vnd.oci.descriptor.v1+json";
 /// Longest descriptor: as long as a manifest may be.

@@ -111,6 +111,7 @@ impl fmt::Display for Unproven {
         write!(f, "it is not proven who made the image {}: ", self.image)?;
         match (self.claims, self.found.len()) {
             (0, _) => f.write_str("it has no signature")?,
+            (1, 0) => f.write_str("its signature is not by whom it must be")?,
             (claims, 0) => write!(f, "none of its {claims} signatures is by whom it must be")?,
             (claims, found) => write!(
                 f,

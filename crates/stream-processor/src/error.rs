@@ -114,8 +114,9 @@ impl DecodeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoDescription { .. } => Some(
-                "containerd 2.1 and later describe layers to decoders only with `use_local_image_pull = true` in \
-                 [plugins.'io.containerd.cri.v1.images']; --containerd-root must name containerd's root folder",
+                "--containerd-root must name containerd's root folder; containerd 2.1 and later describe layers to decoders \
+                 only with `use_local_image_pull = true` in [plugins.'io.containerd.cri.v1.images'], and then ask no \
+                 image verifier",
             ),
             Self::NoMediaType => Some(
                 "containerd sets it; by hand: STREAM_PROCESSOR_MEDIATYPE=<media type>+encrypted",

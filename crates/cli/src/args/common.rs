@@ -189,7 +189,7 @@ pub(crate) struct PlatformArgs {
 }
 
 /// How registries are reached.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Registry")]
 pub(crate) struct RegistryArgs {
     /// File with registry credentials [default: those of podman and docker]

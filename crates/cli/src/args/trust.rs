@@ -1,6 +1,7 @@
 //! Who must have made an image.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -78,7 +79,7 @@ pub(crate) struct TrustArgs {
 /// containerd 2 starts every program in the folder `bin_dir` of its plug-in io.containerd.image-verifier.v1.bindir before it
 /// pulls: put a link named sealift-image-verifier there that leads to this program. The image is taken if the trust policy
 /// says so; without a policy none is. Exits 0 and prints who signed it, or says why not.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = IMAGE_VERIFIER_EXAMPLES, after_long_help = IMAGE_VERIFIER_EXAMPLES)]
 pub(crate) struct ImageVerifierArgs {
     /// Reference of the image
@@ -106,8 +107,25 @@ pub(crate) struct ImageVerifierArgs {
     )]
     pub(crate) trust_policy: Option<PathBuf>,
 
+    /// How many seconds the answer may take; containerd waits ten (`per_verifier_timeout`), and then tells nobody why
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u16).range(1..=3600),
+        env = "SEALIFT_IMAGE_VERIFIER_TIMEOUT",
+        hide_env_values = true
+    )]
+    timeout: u16,
+
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
+}
+
+impl ImageVerifierArgs {
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.into())
+    }
 }
 
 const IMAGE_VERIFIER_EXAMPLES: &str = "\

@@ -19,10 +19,12 @@ pub(crate) struct ConfigFile {
     pub(crate) processors: BTreeMap<String, Processor>,
     /// `image_decryption.key_model`; empty switches decryption off.
     pub(crate) key_model: Option<String>,
-    /// `use_local_image_pull`.
-    pub(crate) local_pull: Option<bool>,
+    /// Whether a setting makes pulls by Kubernetes go past the transfer service, of those that are there.
+    pub(crate) local_pull: BTreeMap<&'static str, bool>,
     /// Folder of image verifiers.
     pub(crate) verifiers: Option<PathBuf>,
+    /// How many of them are asked; all if negative.
+    pub(crate) max_verifiers: Option<i64>,
 }
 
 /// A stanza of `stream_processors`.
@@ -101,11 +103,12 @@ impl ConfigFile {
             self.processors.insert(id.clone(), processor);
         }
         let plugins = table.get("plugins").and_then(Value::as_table);
-        let folder = plugins
-            .and_then(|plugins| plugins.get(VERIFIERS_PLUGIN))
-            .and_then(|plugin| plugin.get("bin_dir"));
-        if let Some(folder) = folder.and_then(Value::as_str) {
-            self.verifiers = Some(folder.into());
+        if let Some(plugin) = plugins.and_then(|plugins| plugins.get(VERIFIERS_PLUGIN)) {
+            if let Some(folder) = plugin.get("bin_dir").and_then(Value::as_str) {
+                self.verifiers = Some(folder.into());
+            }
+            let most = plugin.get("max_verifiers").and_then(Value::as_integer);
+            self.max_verifiers = most.or(self.max_verifiers);
         }
         for id in CRI_PLUGINS {
             let Some(plugin) = plugins.and_then(|plugins| plugins.get(id)) else {
@@ -117,10 +120,34 @@ impl ConfigFile {
             if let Some(model) = model.and_then(Value::as_str) {
                 self.key_model = Some(model.to_owned());
             }
-            if let Some(local) = plugin.get("use_local_image_pull").and_then(Value::as_bool) {
-                self.local_pull = Some(local);
+            // Up to 1.7 some of them stood in a table of their own.
+            for table in [Some(plugin), plugin.get("containerd")]
+                .into_iter()
+                .flatten()
+            {
+                for (name, goes_local) in LOCAL_PULL {
+                    if let Some(value) = table.get(name) {
+                        self.local_pull.insert(name, goes_local(value));
+                    }
+                }
+            }
+            for name in LOCAL_REGISTRY {
+                let entries = plugin.get("registry").and_then(|one| one.get(name));
+                if entries
+                    .and_then(Value::as_table)
+                    .is_some_and(|one| !one.is_empty())
+                {
+                    self.local_pull.insert(name, true);
+                }
             }
         }
+    }
+
+    /// Names the setting that makes pulls by Kubernetes go past the transfer service, which containerd does without a word
+    /// but in its log (containerd 2.1, `CheckLocalImagePullConfigs`).
+    pub(crate) fn local_pull(&self) -> Option<&'static str> {
+        let mut names = self.local_pull.iter().filter(|(_, is_local)| **is_local);
+        names.next().map(|(name, _)| *name)
     }
 }
 
@@ -165,6 +192,28 @@ fn matching(importer: &Path, pattern: &str) -> Vec<PathBuf> {
 
 /// Tables of Kubernetes' pulls, up to version 1.7 and since 2.0.
 const CRI_PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
+/// Whether a value makes pulls local.
+type IsLocal = fn(&Value) -> bool;
+
+/// Settings that make pulls local, and with which values.
+const LOCAL_PULL: [(&str, IsLocal); 5] = [
+    ("use_local_image_pull", is_true),
+    ("discard_unpacked_layers", is_true),
+    ("image_pull_with_sync_fs", is_true),
+    ("disable_snapshot_annotations", |value| {
+        value.as_bool() == Some(cfg!(windows))
+    }),
+    ("max_concurrent_downloads", |value| {
+        value.as_integer().is_some_and(|number| number != 3)
+    }),
+];
+/// Tables of `registry` that make pulls local where anything is in them.
+const LOCAL_REGISTRY: [&str; 3] = ["mirrors", "configs", "auths"];
+
+fn is_true(value: &Value) -> bool {
+    value.as_bool() == Some(true)
+}
+
 /// Table of the plug-in that starts every program of a folder before a pull.
 pub(crate) const VERIFIERS_PLUGIN: &str = "io.containerd.image-verifier.v1.bindir";
 /// Most octets of one file.
@@ -212,8 +261,8 @@ mod tests {
         assert_eq!(config.files.len(), 3);
         assert_eq!(config.root, Some("/data/containerd".into()));
         assert_eq!(
-            (config.local_pull, config.key_model.as_deref()),
-            (Some(true), Some(""))
+            (config.local_pull(), config.key_model.as_deref()),
+            (Some("use_local_image_pull"), Some(""))
         );
         let expected = Processor {
             accepts: vec!["x".into()],
@@ -225,6 +274,62 @@ mod tests {
             config.processors,
             BTreeMap::from([("a".to_owned(), expected)])
         );
+    }
+
+    #[test]
+    fn every_setting_that_makes_pulls_local_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let local = |text: &str| {
+            let text = format!("[plugins.'io.containerd.cri.v1.images']\n{text}\n");
+            fs::write(&file, text).unwrap();
+            ConfigFile::read(&file).unwrap().local_pull()
+        };
+        let (ours, other) = (cfg!(windows), !cfg!(windows));
+        for (text, expected) in [
+            ("use_local_image_pull = true", Some("use_local_image_pull")),
+            ("use_local_image_pull = false", None),
+            (
+                "discard_unpacked_layers = true",
+                Some("discard_unpacked_layers"),
+            ),
+            (
+                "image_pull_with_sync_fs = true",
+                Some("image_pull_with_sync_fs"),
+            ),
+            (
+                "max_concurrent_downloads = 5",
+                Some("max_concurrent_downloads"),
+            ),
+            ("max_concurrent_downloads = 3", None),
+            (
+                "registry.mirrors.'a.example'.endpoint = ['b']",
+                Some("mirrors"),
+            ),
+            (
+                "registry.configs.'a.example'.tls.ca_file = 'b'",
+                Some("configs"),
+            ),
+            ("registry.auths.'a.example'.username = 'b'", Some("auths")),
+            ("registry.config_path = '/etc/containerd/certs.d'", None),
+            ("registry.mirrors = {}", None),
+            ("snapshotter = 'overlayfs'", None),
+        ] {
+            assert_eq!(local(text), expected, "{text}");
+        }
+        let annotations = |value: bool| format!("disable_snapshot_annotations = {value}");
+        assert_eq!(
+            local(&annotations(ours)),
+            Some("disable_snapshot_annotations")
+        );
+        assert_eq!(local(&annotations(other)), None);
+        fs::write(
+            &file,
+            "[plugins.'io.containerd.grpc.v1.cri'.containerd]\ndiscard_unpacked_layers = true",
+        )
+        .unwrap();
+        let old = ConfigFile::read(&file).unwrap();
+        assert_eq!(old.local_pull(), Some("discard_unpacked_layers"));
     }
 
     #[test]

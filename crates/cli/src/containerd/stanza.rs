@@ -44,7 +44,7 @@ impl Stanza {
         ));
         if let Some(folder) = &self.verifiers {
             text.push_str(&format!(
-                "\n# Asked before every pull: ln -s /usr/local/bin/sealift {}\n[plugins.{}]\n  bin_dir = {}\n",
+                "\n# Asked before Kubernetes pulls, and `ctr images pull` without --local: ln -s /usr/local/bin/sealift {}\n[plugins.{}]\n  bin_dir = {}\n",
                 folder.join(image_verifier::NAME).display(),
                 Value::from(VERIFIERS_PLUGIN),
                 Value::from(self::text(folder)),

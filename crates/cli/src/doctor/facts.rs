@@ -34,6 +34,8 @@ pub(super) struct Facts {
     /// containerd's folder of image verifiers, and ours in it.
     pub(super) verifiers: PathBuf,
     pub(super) verifier: Option<PathBuf>,
+    /// So many others come before ours that it is not asked.
+    pub(super) is_beyond_limit: bool,
     /// The policy by which ours decides; why it cannot be used, if so.
     pub(super) policy: Option<Result<(), String>>,
     /// Unix seconds of this machine's clock.
@@ -107,7 +109,15 @@ pub(super) fn gather(
         .as_ref()
         .and_then(|config| config.verifiers.clone())
         .unwrap_or_else(default_verifiers);
-    facts.verifier = our_verifier(&facts.verifiers);
+    if let Some((place, path)) = our_verifier(&facts.verifiers) {
+        let most = facts
+            .config
+            .as_ref()
+            .and_then(|config| config.max_verifiers);
+        let most = most.unwrap_or(DEFAULT_MAX_VERIFIERS);
+        facts.is_beyond_limit = usize::try_from(most).is_ok_and(|most| place >= most);
+        facts.verifier = Some(path);
+    }
     facts.policy = match Policy::find(policy) {
         Ok(None) => None,
         Ok(Some(policy)) => Some(policy.read_all().map_err(|failure| failure.in_one_line())),
@@ -185,17 +195,17 @@ pub(super) fn values(args: &[String], names: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// Finds the program that takes its name for a command.
-fn our_verifier(folder: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?;
-    entries
-        .take(MAX_FILES)
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| {
-            path.file_stem()
-                .is_some_and(|stem| stem == image_verifier::NAME)
-        })
+/// Finds the program that takes its name for a command, and how many others containerd asks before it.
+fn our_verifier(folder: &Path) -> Option<(usize, PathBuf)> {
+    let entries = fs::read_dir(folder).ok()?.take(MAX_FILES).flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let is_ours = |path: &PathBuf| {
+        path.file_stem()
+            .is_some_and(|stem| stem == image_verifier::NAME)
+    };
+    let place = paths.iter().position(is_ours)?;
+    Some((place, paths.swap_remove(place)))
 }
 
 /// Finds a stanza's program as containerd does.
@@ -339,6 +349,8 @@ fn output_of(command: &mut Command) -> Option<String> {
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many image verifiers containerd asks, where its configuration does not say.
+const DEFAULT_MAX_VERIFIERS: i64 = 10;
 /// Most files of one folder that are looked at.
 const MAX_FILES: usize = 1000;
 /// Most folders within each other.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::facts::{Facts, Program, is_executable, values};
-use crate::containerd::{KubernetesPayload, PAYLOAD_IDS, Processor, SEALED_TYPES};
+use crate::containerd::{ConfigFile, KubernetesPayload, PAYLOAD_IDS, Processor, SEALED_TYPES};
 use crate::image_verifier;
 use crate::report::SCHEMA_VERSION;
 use crate::text::printable;
@@ -240,7 +240,7 @@ fn payloads(facts: &Facts, processors: &[(String, Processor)], say: &mut impl Fn
     let is_told = match version.kubernetes_payload() {
         KubernetesPayload::Always => config.key_model.as_deref() != Some(""),
         KubernetesPayload::OptIn => config.key_model.as_deref() == Some("node"),
-        KubernetesPayload::WithLocalPull => config.local_pull == Some(true),
+        KubernetesPayload::WithLocalPull => config.local_pull().is_some(),
         KubernetesPayload::Never => false,
     };
     if is_told {
@@ -286,16 +286,19 @@ fn payloads(facts: &Facts, processors: &[(String, Processor)], say: &mut impl Fn
 
 /// Says whether the trust policy decides what is pulled.
 fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
-    let local = facts.config.as_ref().and_then(|config| config.local_pull) == Some(true);
+    let local = facts.config.as_ref().and_then(ConfigFile::local_pull);
     let old = facts
         .version
         .is_some_and(|version| !version.asks_image_verifiers());
-    let unasked = match (old, local) {
-        (true, _) => Some("pulls by Kubernetes ask image verifiers since containerd 2.1"),
-        (false, true) => {
-            Some("pulls by Kubernetes ask image verifiers without `use_local_image_pull = true`")
+    let unasked = match local {
+        _ if old => Some("pulls by Kubernetes ask image verifiers since containerd 2.1".to_owned()),
+        _ if facts.is_beyond_limit => {
+            Some("`max_verifiers` ends the list of those that are asked before it".to_owned())
         }
-        (false, false) => None,
+        Some(name) => Some(format!(
+            "with the setting `{name}` pulls by Kubernetes ask no image verifier"
+        )),
+        None => None,
     };
     let Some(verifier) = &facts.verifier else {
         if facts.policy.is_some() {
@@ -334,7 +337,8 @@ fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
         (Some(Ok(())), Some(reason)) => Finding::new(
             Severity::Warning,
             format!("image verifier `{path}` is not asked by Kubernetes: {reason}"),
-        ),
+        )
+        .hint("leave that out of containerd's configuration"),
         (Some(Ok(())), None) => Finding::new(
             Severity::Good,
             format!("image verifier `{path}` decides by the trust policy what is pulled"),
@@ -385,7 +389,7 @@ mod tests {
 
     use super::super::facts::{Folder, key_folders};
     use super::*;
-    use crate::containerd::{ConfigFile, Version, default_keys};
+    use crate::containerd::{Version, default_keys};
 
     /// A node on which all is well.
     fn good() -> Facts {
@@ -618,10 +622,21 @@ mod tests {
             worst(
                 |facts| {
                     node("2.3.0", true, usable())(facts);
-                    config(facts).local_pull = Some(true);
+                    config(facts).local_pull.insert("mirrors", true);
                 },
-                "without `use_local_image_pull = true`",
+                "with the setting `mirrors`",
                 ""
+            ),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                |facts| {
+                    node("2.3.0", true, usable())(facts);
+                    facts.is_beyond_limit = true;
+                },
+                "`max_verifiers`",
+                "leave that out"
             ),
             Severity::Warning
         );
@@ -708,7 +723,9 @@ mod tests {
             worst(
                 |facts| {
                     facts.version = Version::parse("2.3.0");
-                    config(facts).local_pull = Some(true);
+                    config(facts)
+                        .local_pull
+                        .insert("use_local_image_pull", true);
                 },
                 "tell the stream processor whose layer it gets",
                 ""

@@ -689,4 +689,23 @@ mod image_verifier {
         assert_eq!(verifier(&place, &more, b"{\"operation\":\"run\"}").code, 0);
         assert_eq!(verifier(&place, &["-name", name], b"").code, 2);
     }
+
+    #[test]
+    fn containerd_is_told_that_the_registry_does_not_answer() {
+        let place = place();
+        let policy = "version = 1\n[[rule]]\nimages = [\"*\"]\nkeys = [\"publisher.pem\"]\n";
+        place.lab.write("trust.toml", policy.as_bytes());
+        Publisher::new(&place.lab, "publisher.pem", 1);
+        // It takes connections and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = format!("{}/team/app:v1", silent.local_addr().unwrap());
+        let digest = place.digest.as_str();
+        let run = verifier(
+            &place,
+            &["-name", &name, "-digest", digest, "--timeout", "1"],
+            b"",
+        );
+        assert_eq!(run.code, 5, "{run:?}");
+        assert!(run.stdout.contains("did not tell within 1 s"), "{run:?}");
+    }
 }
