@@ -12,8 +12,8 @@ use sealift_keywrap::{
 use thiserror::Error;
 
 use crate::protocol::{
-    Answer, Ask, MAX_ANSWER_LEN, MAX_ELEMENT_OCTETS, MAX_ELEMENTS, MAX_QUESTION_LEN, Prefetch,
-    ProtocolError, Question, Refusal, Reply, Status, Unwrap, frame,
+    Answer, Ask, MAX_ELEMENT_OCTETS, MAX_ELEMENTS, MAX_QUESTION_LEN, Prefetch, ProtocolError,
+    Question, Refusal, Reply, Status, Unwrap, frame,
 };
 
 /// The agent of this node as an identity: what the key holders open, it opens.
@@ -298,6 +298,8 @@ type Exchanged = Result<zeroize::Zeroizing<Vec<u8>>, ProtocolError>;
 fn exchange(socket: &Path, question: &[u8], timeout: Duration) -> io::Result<Exchanged> {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+
+    use crate::protocol::MAX_ANSWER_LEN;
 
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(timeout))?;

@@ -1,6 +1,6 @@
 //! Where the result of a transfer goes: standard output, and files that pipelines read.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -125,6 +125,7 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     temporary.write_all(text.as_bytes())?;
     #[cfg(unix)]
     {
+        use std::fs;
         use std::os::unix::fs::PermissionsExt;
         // Temporary files are private; a digest is for whoever may read the directory.
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o644))?;

@@ -2,6 +2,8 @@
 
 mod afterlife;
 mod args;
+#[cfg(windows)]
+mod named_pipe;
 mod payload_source;
 
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! Where the payload comes from: a pipe that containerd leaves open beside standard input, output and error.
+//! Where the payload comes from: a pipe that containerd leaves open beside standard input, output and error, or on Windows one
+//! with a name.
 
 use std::io;
 
@@ -31,17 +32,22 @@ pub(crate) fn read() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     Ok((!payload.is_empty()).then_some(payload))
 }
 
-/// Refuses to go on without a payload that is there.
+/// Reads the payload to its end; `None` if containerd offers none.
 ///
 /// # Errors
-/// When containerd offers a named pipe: this build does not read it.
-#[cfg(not(target_os = "linux"))]
+/// When containerd offers a pipe that cannot be read, or has nothing to say.
+#[cfg(windows)]
 pub(crate) fn read() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    match std::env::var_os("STREAM_PROCESSOR_PIPE") {
-        None => Ok(None),
-        Some(_) => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "reading the named pipe of STREAM_PROCESSOR_PIPE is not implemented in this build",
-        )),
-    }
+    let pipe = std::env::var_os("STREAM_PROCESSOR_PIPE");
+    pipe.map(|name| crate::named_pipe::read(&name)).transpose()
+}
+
+/// Returns nothing: there is no containerd elsewhere.
+///
+/// # Errors
+/// None.
+#[cfg(not(any(target_os = "linux", windows)))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub(crate) fn read() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    Ok(None)
 }

@@ -3,7 +3,6 @@
 //! A module is code of somebody else. Here it finds no key of ours, no image and no terminal; if it crashes or hangs,
 //! only this process does.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::process;
 use std::sync::mpsc;
@@ -31,7 +30,7 @@ pub fn work() -> Result<(), String> {
 
 /// Takes standard output away from whatever else is in this process.
 #[cfg(unix)]
-fn own_output() -> std::io::Result<File> {
+fn own_output() -> std::io::Result<std::fs::File> {
     sealift_sys::take_standard_output()
 }
 

@@ -385,7 +385,7 @@ const EARLIEST: u64 = 1_767_225_600;
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use super::super::facts::{Folder, key_folders};
     use super::*;
@@ -667,7 +667,8 @@ mod tests {
             ),
             Severity::Problem
         );
-        let link = "ln -s /usr/local/bin/sealift /verifiers/sealift-image-verifier";
+        let link = Path::new("/verifiers").join(image_verifier::NAME);
+        let link = &format!("ln -s /usr/local/bin/sealift {}", link.display());
         assert_eq!(
             worst(
                 node("2.3.0", false, usable()),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 #[cfg(unix)]
 use crate::tool::set_mode;
-use crate::tool::{Lab, Run, image};
+use crate::tool::{Lab, image};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -498,7 +498,7 @@ fn a_full_disk_leaves_nothing() {
             .current_dir(lab.path(""))
             .args(["-c", &script, "sealift"])
             .args(command);
-        Run::of(&mut shell).fails(1, "");
+        crate::tool::Run::of(&mut shell).fails(1, "");
         nothing_in(&lab, "out");
         assert!(!lab.path("out/x.tar").exists());
     }

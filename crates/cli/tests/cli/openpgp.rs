@@ -5,7 +5,9 @@ use std::path::Path;
 
 use sealift_testkit::image::{Format, Packing};
 
-use crate::tool::{Lab, Run, image, set_mode};
+#[cfg(unix)]
+use crate::tool::set_mode;
+use crate::tool::{Lab, Run, image};
 
 /// An image `plain` and the key files of `testdata/keywrap/openpgp`.
 fn lab() -> Lab {
@@ -309,9 +311,9 @@ fn a_secret_key_that_cannot_be_used_is_told_apart() {
         let run = opens(&lab, "oci:sealed:v1", &[key]).fails(code, what);
         assert!(!run.stderr.contains("incorrect"), "{}", run.stderr);
     }
-    set_mode(&lab.path("cv25519.sec.gpg"), 0o644);
+    #[cfg(unix)]
     for key in ["cv25519.sec.gpg", "pgp:cv25519.sec.gpg"] {
-        #[cfg(unix)]
+        set_mode(&lab.path("cv25519.sec.gpg"), 0o644);
         opens(&lab, "oci:sealed:v1", &[key]).fails(1, "can be read by other users");
     }
 }

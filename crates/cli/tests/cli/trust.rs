@@ -1,8 +1,6 @@
 //! Who made an image: signatures are checked before any key is touched, by every command that opens or moves one.
 
 use std::fs;
-use std::io::Write as _;
-use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -606,6 +604,9 @@ fn options_that_would_ask_for_nobody_are_refused() {
 
 #[cfg(unix)]
 mod image_verifier {
+    use std::io::Write as _;
+    use std::process::Stdio;
+
     use super::*;
 
     /// Runs the program as containerd does: by its name in a folder, with a descriptor on standard input.

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
+#[cfg(target_os = "linux")]
+use std::io::Read;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -211,19 +213,7 @@ impl Decoder<'_> {
                 command.args(&self.arguments);
                 command
             }
-            // A file on descriptor 3 is no pipe, so that the shell makes one.
-            Some(payload) => {
-                let file = self.lab.path("payload");
-                fs::write(&file, payload).unwrap();
-                let mut command = Command::new("sh");
-                command.args([
-                    "-c",
-                    r#"payload=$1; shift; exec 4<&0; cat "$payload" | exec "$@" 3<&0 0<&4 4<&-"#,
-                    "sh",
-                ]);
-                command.arg(file).arg(&self.program).args(&self.arguments);
-                command
-            }
+            Some(payload) => self.handing_over(payload),
         };
         command.env_remove("STREAM_PROCESSOR_MEDIATYPE");
         if let Some(media_type) = &self.media_type {
@@ -236,6 +226,32 @@ impl Decoder<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts the program with a payload. A file on descriptor 3 is no pipe, so that the shell makes one.
+    #[cfg(unix)]
+    fn handing_over(&self, payload: &[u8]) -> Command {
+        let file = self.lab.path("payload");
+        fs::write(&file, payload).unwrap();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            r#"payload=$1; shift; exec 4<&0; cat "$payload" | exec "$@" 3<&0 0<&4 4<&-"#,
+            "sh",
+        ]);
+        command.arg(file).arg(&self.program).args(&self.arguments);
+        command
+    }
+
+    /// The same by a pipe with a name, as containerd does it on Windows.
+    #[cfg(windows)]
+    fn handing_over(&self, payload: &[u8]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env(
+            "STREAM_PROCESSOR_PIPE",
+            crate::pipe::offer(payload.to_vec()),
+        );
         command
     }
 
@@ -252,6 +268,7 @@ impl Decoder<'_> {
     }
 
     /// Feeds a blob, and returns the most memory in KiB that the program had used when it had written almost everything.
+    #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self, blob: &[u8]) -> u64 {
         let mut child = self.command().spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
