@@ -87,6 +87,9 @@ fn by_key(
         let (Some(roots), Some(key)) = (&demand.roots, demand.keys.get(at)) else {
             return Err(not_logged("no log is trusted".into()));
         };
+        if !has_proofs(bundle) {
+            return Err(not_logged("it has a promise at most, and no proof".into()));
+        }
         let policy = PublicKeyVerificationPolicy::new(key.spki().clone());
         let verified = roots
             .verifier
@@ -99,6 +102,13 @@ fn by_key(
     Ok((Entry::Key(at), signer))
 }
 
+/// Whether every entry of a log comes with a proof; the first version of bundles may do with a promise, and any bundle may say that
+/// it is of that version.
+fn has_proofs(bundle: &Bundle) -> bool {
+    let entries = &bundle.verification_material.tlog_entries;
+    !entries.is_empty() && entries.iter().all(|entry| entry.inclusion_proof.is_some())
+}
+
 fn by_certificate(bundle: &Bundle, demand: &Demand, image: Image<'_>) -> Result<Found, Refusal> {
     if demand.identities.is_empty() {
         return Err(Refusal::NoIdentities);
@@ -106,6 +116,9 @@ fn by_certificate(bundle: &Bundle, demand: &Demand, image: Image<'_>) -> Result<
     let Some(roots) = &demand.roots else {
         return Err(Refusal::invalid("no certificate authority is trusted"));
     };
+    if !has_proofs(bundle) {
+        return Err(Refusal::invalid("no proof that a log has it"));
+    }
     let policy = VerificationPolicy::any_identity();
     let verified = roots
         .verifier

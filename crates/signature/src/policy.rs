@@ -142,6 +142,8 @@ impl TrustPolicy {
 
     /// Says what holds for a repository, `host/path` without tag or digest, or for something that lies in no registry.
     pub fn decide(&self, repository: Option<&str>) -> Decision<'_> {
+        let repository = repository.map(canonical);
+        let repository = repository.as_deref();
         let deciding = self
             .rules
             .iter()
@@ -224,6 +226,20 @@ impl Rule {
     }
 }
 
+/// Writes the host as every spelling of it is compared: in small letters, and without the port that is meant anyway.
+fn canonical(repository: &str) -> String {
+    let (host, path) = match repository.split_once('/') {
+        Some((host, path)) => (host, Some(path)),
+        None => (repository, None),
+    };
+    let host = host.to_ascii_lowercase();
+    let host = host.strip_suffix(":443").unwrap_or(&host);
+    match path {
+        Some(path) => format!("{host}/{path}"),
+        None => host.to_owned(),
+    }
+}
+
 impl Scope {
     fn parse(text: &str) -> Result<Self, TrustPolicyError> {
         let wrong = || TrustPolicyError::Scope {
@@ -250,7 +266,7 @@ impl Scope {
         if !is_host || !whole || !sound || is_tagged {
             return Err(wrong());
         }
-        let path = path.to_owned();
+        let path = canonical(path);
         Ok(match below {
             true => Self::Below(path),
             false => Self::One(path),
@@ -384,6 +400,22 @@ mod tests {
             Decision::Unsigned => "unsigned",
             Decision::Refused => "refused",
             Decision::Signed(rule) => rule.keys.first().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_host_is_the_same_however_it_is_written() {
+        let policy = policy(
+            "[[rule]]\nimages = ['*']\nunsigned = true\n[[rule]]\nimages = ['registry.example/*']\nkeys = ['a']\n",
+        )
+        .unwrap();
+        for repository in [
+            "registry.example/a",
+            "REGISTRY.example/a",
+            "registry.example:443/a",
+        ] {
+            let decision = policy.decide(Some(repository));
+            assert!(matches!(decision, Decision::Signed(_)), "{repository}");
         }
     }
 

@@ -239,3 +239,27 @@ fn a_bundle_that_is_cut_anywhere_proves_nothing() {
         }
     }
 }
+
+#[test]
+fn a_promise_is_no_proof_whatever_version_the_bundle_says_it_is_of() {
+    let image = file("manifest.json");
+    for name in ["key-log", "certificate-workflow"] {
+        let cases = cases();
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        let mut bundle: serde_json::Value =
+            serde_json::from_str(case.bundle.as_deref().unwrap()).unwrap();
+        bundle["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.1".into();
+        let entry = &mut bundle["verificationMaterial"]["tlogEntries"][0];
+        entry
+            .as_object_mut()
+            .unwrap()
+            .remove("inclusionProof")
+            .unwrap();
+        let json = bundle.to_string();
+        let claim = Claim::Bundle {
+            json: json.as_bytes(),
+        };
+        let unproven = judge(&image, &case.demand(), &[claim]).unwrap_err();
+        assert!(unproven.to_string().contains("proof"), "{name}: {unproven}");
+    }
+}
