@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -229,6 +229,17 @@ impl Decoder<'_> {
         command
     }
 
+    fn spawn(&self) -> Child {
+        loop {
+            match self.command().spawn() {
+                Ok(child) => return child,
+                // Wine 8 now and then fails to start a program (`ERROR_INTERNAL_ERROR`).
+                Err(error) if cfg!(windows) && error.raw_os_error() == Some(1359) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     /// Starts the program with a payload. A file on descriptor 3 is no pipe, so that the shell makes one.
     #[cfg(unix)]
     fn handing_over(&self, payload: &[u8]) -> Command {
@@ -257,7 +268,7 @@ impl Decoder<'_> {
 
     /// Feeds a blob and collects what comes out.
     pub(crate) fn run(&self, blob: &[u8]) -> Run {
-        let mut child = self.command().spawn().unwrap();
+        let mut child = self.spawn();
         let mut stdin = child.stdin.take().unwrap();
         let output = std::thread::scope(|scope| {
             // A program that refuses early does not read to the end.
@@ -270,7 +281,7 @@ impl Decoder<'_> {
     /// Feeds a blob, and returns the most memory in KiB that the program had used when it had written almost everything.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self, blob: &[u8]) -> u64 {
-        let mut child = self.command().spawn().unwrap();
+        let mut child = self.spawn();
         let mut stdin = child.stdin.take().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let status = format!("/proc/{}/status", child.id());
@@ -299,7 +310,7 @@ impl Decoder<'_> {
 
     /// Feeds a blob to a program whose output nobody reads beyond some octets.
     pub(crate) fn run_with_broken_pipe(&self, blob: &[u8]) -> Run {
-        let mut child = self.command().spawn().unwrap();
+        let mut child = self.spawn();
         drop(child.stdout.take());
         let mut stdin = child.stdin.take().unwrap();
         let output = std::thread::scope(|scope| {
