@@ -62,7 +62,7 @@ fn judge_in_time(args: &ImageVerifierArgs) -> Result<String, Failure> {
         .unwrap_or_else(|error| {
             let what = match error {
                 RecvTimeoutError::Timeout => format!(
-                    "the registry did not tell within {} s who signed the image",
+                    "within {} s nobody told who signed the image",
                     args.timeout().as_secs()
                 ),
                 RecvTimeoutError::Disconnected => "the check broke off".to_owned(),
@@ -103,6 +103,10 @@ fn judge(args: &ImageVerifierArgs) -> Result<String, Failure> {
 
 /// Reads the descriptor on standard input, where there is one, to its end: who writes it would else wait, or meet an error.
 fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
+    // By hand nobody writes one, and nobody closes a terminal.
+    let Some(kind) = &args.stdin_media_type else {
+        return Ok(());
+    };
     let cannot = |error: &io::Error| {
         Failure::new(Code::Other, "cannot read the descriptor on standard input").because(error)
     };
@@ -114,9 +118,6 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
         .read_to_end(&mut octets)
         .map_err(|error| cannot(&error))?;
     io::copy(&mut input, &mut io::sink()).map_err(|error| cannot(&error))?;
-    let Some(kind) = &args.stdin_media_type else {
-        return Ok(());
-    };
     // Another type says more, and nothing that decides: the digest is what counts.
     if kind != DESCRIPTOR || octets.is_empty() {
         return Ok(());

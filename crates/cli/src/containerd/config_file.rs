@@ -1,6 +1,6 @@
 //! `config.toml` with what it imports, as far as stream processors and Kubernetes' pulls are concerned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,8 @@ pub(crate) struct ConfigFile {
     pub(crate) verifiers: Option<PathBuf>,
     /// How many of them are asked; all if negative.
     pub(crate) max_verifiers: Option<i64>,
+    /// Whether the plug-in that asks them is switched off.
+    pub(crate) has_no_verifiers: bool,
 }
 
 /// A stanza of `stream_processors`.
@@ -53,14 +55,19 @@ impl ConfigFile {
     /// Reads a file and what it imports.
     pub(crate) fn read(file: &Path) -> Result<Self, ConfigFileError> {
         let mut config = Self::default();
-        config.add(file)?;
+        // What is imported comes after what was imported before it was read, as in containerd: of two that say
+        // different things the last counts.
+        let mut waiting = VecDeque::from([file.to_owned()]);
+        while let Some(file) = waiting.pop_front() {
+            if !config.files.contains(&file) {
+                waiting.extend(config.add(&file)?);
+            }
+        }
         Ok(config)
     }
 
-    fn add(&mut self, file: &Path) -> Result<(), ConfigFileError> {
-        if self.files.iter().any(|known| known == file) {
-            return Ok(());
-        }
+    /// Reads one file, and returns what it imports.
+    fn add(&mut self, file: &Path) -> Result<Vec<PathBuf>, ConfigFileError> {
         if self.files.len() >= MAX_FILES {
             return Err(ConfigFileError::TooManyFiles);
         }
@@ -79,18 +86,18 @@ impl ConfigFile {
             .map_err(|error| ConfigFileError::Toml(file.to_owned(), Box::new(error)))?;
         self.files.push(file.to_owned());
         self.merge(&table);
-        for pattern in strings(table.get("imports")) {
-            for import in matching(file, &pattern) {
-                self.add(&import)?;
-            }
-        }
-        Ok(())
+        let imports = strings(table.get("imports"));
+        let imports = imports.iter().flat_map(|pattern| matching(file, pattern));
+        Ok(imports.collect())
     }
 
     fn merge(&mut self, table: &Table) {
         if let Some(root) = table.get("root").and_then(Value::as_str) {
             self.root = Some(root.into());
         }
+        self.has_no_verifiers |= strings(table.get("disabled_plugins"))
+            .iter()
+            .any(|plugin| plugin == VERIFIERS_PLUGIN);
         let processors = table.get("stream_processors").and_then(Value::as_table);
         for (id, stanza) in processors.into_iter().flatten() {
             let text = |name| stanza.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -36,10 +36,26 @@ pub(super) struct Facts {
     pub(super) verifier: Option<PathBuf>,
     /// So many others come before ours that it is not asked.
     pub(super) is_beyond_limit: bool,
-    /// The policy by which ours decides; why it cannot be used, if so.
-    pub(super) policy: Option<Result<(), String>>,
+    /// The policy by which ours decides.
+    pub(super) policy: PolicyState,
+    /// Where it is, if this program was told, which says nothing of what containerd tells ours.
+    pub(super) named_policy: Option<PathBuf>,
     /// Unix seconds of this machine's clock.
     pub(super) now: u64,
+}
+
+/// The trust policy of a node.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) enum PolicyState {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It cannot be used at all, and why.
+    Broken(String),
+    /// What one of its rules names cannot be used, and why: images of that rule are refused.
+    Lacking(String),
+    /// It can be used.
+    Usable,
 }
 
 /// A stanza's program.
@@ -118,10 +134,14 @@ pub(super) fn gather(
         facts.is_beyond_limit = usize::try_from(most).is_ok_and(|most| place >= most);
         facts.verifier = Some(path);
     }
+    facts.named_policy = policy.map(Path::to_owned);
     facts.policy = match Policy::find(policy) {
-        Ok(None) => None,
-        Ok(Some(policy)) => Some(policy.read_all().map_err(|failure| failure.in_one_line())),
-        Err(failure) => Some(Err(failure.in_one_line())),
+        Ok(None) => PolicyState::Absent,
+        Ok(Some(policy)) => match policy.read_all() {
+            Ok(()) => PolicyState::Usable,
+            Err(failure) => PolicyState::Lacking(failure.in_one_line()),
+        },
+        Err(failure) => PolicyState::Broken(failure.in_one_line()),
     };
     facts.folders = folders
         .into_iter()
@@ -236,7 +256,8 @@ fn program(name: &str) -> Program {
 #[cfg(unix)]
 pub(super) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+    fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(not(unix))]

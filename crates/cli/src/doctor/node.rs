@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Facts, Program, is_executable, values};
+use super::facts::{Facts, PolicyState, Program, is_executable, values};
 use crate::containerd::{ConfigFile, KubernetesPayload, PAYLOAD_IDS, Processor, SEALED_TYPES};
 use crate::image_verifier;
 use crate::report::SCHEMA_VERSION;
@@ -286,22 +286,9 @@ fn payloads(facts: &Facts, processors: &[(String, Processor)], say: &mut impl Fn
 
 /// Says whether the trust policy decides what is pulled.
 fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
-    let local = facts.config.as_ref().and_then(ConfigFile::local_pull);
-    let old = facts
-        .version
-        .is_some_and(|version| !version.asks_image_verifiers());
-    let unasked = match local {
-        _ if old => Some("pulls by Kubernetes ask image verifiers since containerd 2.1".to_owned()),
-        _ if facts.is_beyond_limit => {
-            Some("`max_verifiers` ends the list of those that are asked before it".to_owned())
-        }
-        Some(name) => Some(format!(
-            "with the setting `{name}` pulls by Kubernetes ask no image verifier"
-        )),
-        None => None,
-    };
+    let unasked = why_unasked(facts);
     let Some(verifier) = &facts.verifier else {
-        if facts.policy.is_some() {
+        if facts.policy != PolicyState::Absent {
             let folder = facts.verifiers.display();
             let link = facts.verifiers.join(image_verifier::NAME);
             say(match unasked {
@@ -310,7 +297,7 @@ fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
                     format!("the trust policy does not decide what containerd pulls: `{folder}` has no {}", image_verifier::NAME),
                 )
                 .hint(format!("ln -s /usr/local/bin/sealift {}", link.display())),
-                Some(reason) => Finding::new(
+                Some((reason, _)) => Finding::new(
                     Severity::Note,
                     format!("the trust policy decides for sealift alone: {reason}"),
                 ),
@@ -319,31 +306,70 @@ fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
         return;
     };
     let path = verifier.display();
-    say(match (&facts.policy, unasked) {
-        _ if !is_executable(verifier) => Finding::new(
-            Severity::Problem,
-            format!("image verifier `{path}` cannot be executed, so containerd pulls nothing"),
-        )
-        .hint("let it be a link to `sealift`"),
-        (None, _) => Finding::new(
+    if let Some((reason, hint)) = unasked {
+        let what = format!("image verifier `{path}` is not asked by Kubernetes: {reason}");
+        say(Finding::new(Severity::Warning, what).hint(hint));
+        return;
+    }
+    if !is_executable(verifier) {
+        let what =
+            format!("image verifier `{path}` cannot be executed, so containerd pulls nothing");
+        say(Finding::new(Severity::Problem, what).hint("let it be a link to `sealift`"));
+        return;
+    }
+    say(match &facts.policy {
+        PolicyState::Absent => Finding::new(
             Severity::Problem,
             format!("image verifier `{path}` takes no image: there is no trust policy"),
         )
         .hint("write /etc/sealift/trust.toml"),
-        (Some(Err(reason)), _) => Finding::new(
+        PolicyState::Broken(reason) => Finding::new(
             Severity::Problem,
             format!("image verifier `{path}` takes no image: {reason}"),
         ),
-        (Some(Ok(())), Some(reason)) => Finding::new(
+        PolicyState::Lacking(reason) => Finding::new(
             Severity::Warning,
-            format!("image verifier `{path}` is not asked by Kubernetes: {reason}"),
-        )
-        .hint("leave that out of containerd's configuration"),
-        (Some(Ok(())), None) => Finding::new(
+            format!(
+                "image verifier `{path}` takes no image of one rule of the trust policy: {reason}"
+            ),
+        ),
+        PolicyState::Usable => Finding::new(
             Severity::Good,
             format!("image verifier `{path}` decides by the trust policy what is pulled"),
         ),
     });
+    if let Some(named) = &facts.named_policy {
+        let named = named.display();
+        say(Finding::new(
+            Severity::Note,
+            format!(
+                "image verifiers read `{named}` only if containerd's own environment has SEALIFT_TRUST_POLICY={named}"
+            ),
+        ));
+    }
+}
+
+/// Says why Kubernetes' pulls do not ask our image verifier, and what to do about it.
+fn why_unasked(facts: &Facts) -> Option<(String, &'static str)> {
+    let config = facts.config.as_ref();
+    if facts
+        .version
+        .is_some_and(|version| !version.asks_image_verifiers())
+    {
+        let reason = "pulls by Kubernetes ask image verifiers since containerd 2.1";
+        return Some((reason.to_owned(), "update containerd"));
+    }
+    if config.is_some_and(|config| config.has_no_verifiers) {
+        let reason = "the plug-in that asks them is among `disabled_plugins`";
+        return Some((reason.to_owned(), "take it out of that list"));
+    }
+    if facts.is_beyond_limit {
+        let reason = "`max_verifiers` ends the list of those that are asked before it";
+        return Some((reason.to_owned(), "raise max_verifiers, or remove others"));
+    }
+    let name = config.and_then(ConfigFile::local_pull)?;
+    let reason = format!("with the setting `{name}` pulls by Kubernetes ask no image verifier");
+    Some((reason, "leave that out of containerd's configuration"))
 }
 
 /// Answer for people.
@@ -596,7 +622,7 @@ mod tests {
     fn an_image_verifier_that_decides_nothing_is_found() {
         // A program that is there, and executable.
         let program = std::env::current_exe().unwrap();
-        let node = |version: &'static str, there: bool, policy: Option<Result<(), String>>| {
+        let node = |version: &'static str, there: bool, policy: PolicyState| {
             let program = program.clone();
             move |facts: &mut Facts| {
                 facts.version = Version::parse(version);
@@ -605,7 +631,7 @@ mod tests {
                 facts.policy = policy;
             }
         };
-        let usable = || Some(Ok(()));
+        let usable = || PolicyState::Usable;
         assert_eq!(
             worst(
                 node("2.3.0", true, usable()),
@@ -636,13 +662,13 @@ mod tests {
                     facts.is_beyond_limit = true;
                 },
                 "`max_verifiers`",
-                "leave that out"
+                "raise max_verifiers"
             ),
             Severity::Warning
         );
         assert_eq!(
             worst(
-                node("2.3.0", true, None),
+                node("2.3.0", true, PolicyState::Absent),
                 "there is no trust policy",
                 "trust.toml"
             ),
@@ -650,7 +676,7 @@ mod tests {
         );
         assert_eq!(
             worst(
-                node("2.3.0", true, Some(Err("why".into()))),
+                node("2.3.0", true, PolicyState::Broken("why".into())),
                 "takes no image: why",
                 ""
             ),
@@ -666,6 +692,45 @@ mod tests {
                 "link"
             ),
             Severity::Problem
+        );
+        assert_eq!(
+            worst(
+                node("2.3.0", true, PolicyState::Lacking("why".into())),
+                "no image of one rule of the trust policy: why",
+                ""
+            ),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                |facts| {
+                    node("2.3.0", true, usable())(facts);
+                    config(facts).has_no_verifiers = true;
+                },
+                "among `disabled_plugins`",
+                "take it out"
+            ),
+            Severity::Warning
+        );
+        assert_eq!(
+            worst(
+                |facts| {
+                    node("2.3.0", true, usable())(facts);
+                    facts.named_policy = Some("/t.toml".into());
+                },
+                "has SEALIFT_TRUST_POLICY=/t.toml",
+                ""
+            ),
+            Severity::Note
+        );
+        // Where nobody asks it, nothing is refused by what it lacks.
+        assert_eq!(
+            worst(
+                node("1.7.2", true, PolicyState::Absent),
+                "not asked by Kubernetes",
+                "update"
+            ),
+            Severity::Warning
         );
         let link = Path::new("/verifiers").join(image_verifier::NAME);
         let link = &format!("ln -s /usr/local/bin/sealift {}", link.display());
@@ -687,7 +752,7 @@ mod tests {
         );
         let silent = diagnose(&{
             let mut facts = good();
-            node("2.3.0", false, None)(&mut facts);
+            node("2.3.0", false, PolicyState::Absent)(&mut facts);
             facts
         });
         assert!(

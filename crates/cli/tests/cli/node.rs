@@ -121,7 +121,7 @@ fn doctor_knows_whether_the_trust_policy_decides_what_is_pulled() {
         "version = 1\n[[rule]]\nimages = [\"*\"]\nkeys = [\"a.pub\"]\n",
     )
     .unwrap();
-    asked("problem", "a.pub");
+    asked("warning", "a.pub");
     fs::write(
         &policy,
         "version = 1\n[[rule]]\nimages = [\"*\"]\nunsigned = true\n",

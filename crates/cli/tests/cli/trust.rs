@@ -707,6 +707,6 @@ mod image_verifier {
             b"",
         );
         assert_eq!(run.code, 5, "{run:?}");
-        assert!(run.stdout.contains("did not tell within 1 s"), "{run:?}");
+        assert!(run.stdout.contains("within 1 s nobody told"), "{run:?}");
     }
 }
