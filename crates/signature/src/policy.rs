@@ -226,14 +226,18 @@ impl Rule {
     }
 }
 
-/// Writes the host as every spelling of it is compared: in small letters, and without the port that is meant anyway.
+/// Writes the host as every spelling of it is compared: in small letters, without the port that is meant anyway, and Docker Hub
+/// by the one of its names that references have.
 fn canonical(repository: &str) -> String {
     let (host, path) = match repository.split_once('/') {
         Some((host, path)) => (host, Some(path)),
         None => (repository, None),
     };
     let host = host.to_ascii_lowercase();
-    let host = host.strip_suffix(":443").unwrap_or(&host);
+    let host = match host.strip_suffix(":443").unwrap_or(&host) {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    };
     match path {
         Some(path) => format!("{host}/{path}"),
         None => host.to_owned(),
@@ -406,13 +410,16 @@ mod tests {
     #[test]
     fn a_host_is_the_same_however_it_is_written() {
         let policy = policy(
-            "[[rule]]\nimages = ['*']\nunsigned = true\n[[rule]]\nimages = ['registry.example/*']\nkeys = ['a']\n",
+            "[[rule]]\nimages = ['*']\nunsigned = true\n[[rule]]\nimages = ['registry.example/*', 'docker.io/*']\nkeys = ['a']\n",
         )
         .unwrap();
         for repository in [
             "registry.example/a",
             "REGISTRY.example/a",
             "registry.example:443/a",
+            "docker.io/library/a",
+            "index.docker.io/library/a",
+            "Registry-1.docker.io:443/library/a",
         ] {
             let decision = policy.decide(Some(repository));
             assert!(matches!(decision, Decision::Signed(_)), "{repository}");
