@@ -2,11 +2,13 @@
 //! `docs/image-verification.md`).
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
+use clap::{Arg, Args, Command};
 use sealift_oci::{Descriptor, json};
 use sealift_registry::ImageRef;
 
@@ -14,28 +16,60 @@ use crate::args::ImageVerifierArgs;
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::places::{parse, transport};
+use crate::text::printable;
 use crate::trust::{Policy, Trust};
 
 /// Turns the arguments that containerd gives into ours, if it was containerd that started this program.
+///
+/// Options that this program does not know are left out with their values: a containerd that says more than those before
+/// it still gets an answer.
 pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
-    let mut given = given;
+    let mut given = given.peekable();
     let program = given.next()?;
     let name = Path::new(&program).file_stem()?;
     if name != NAME {
         return None;
     }
+    let known = ImageVerifierArgs::augment_args(Command::new(NAME));
+    let is_known = |name: &str| {
+        let names = known.get_arguments().filter_map(Arg::get_long);
+        names.chain(["help"]).any(|one| one == name)
+    };
     let mut ours = vec![program, "image-verifier".into()];
-    for argument in given {
-        // Go's flags have one dash, ours two.
-        let long = argument
-            .to_str()
-            .filter(|text| text.starts_with('-') && !text.starts_with("--") && text.len() > 2);
-        ours.push(match long {
-            Some(text) => format!("-{text}").into(),
-            None => argument,
+    while let Some(argument) = given.next() {
+        // Go's flags have one dash or two, ours two.
+        let option = argument.to_str().and_then(|text| {
+            let text = text.strip_prefix('-')?;
+            let text = text.strip_prefix('-').unwrap_or(text);
+            (text.len() > 1).then_some(text)
         });
+        let Some(option) = option else {
+            ours.push(argument);
+            continue;
+        };
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        if is_known(name) {
+            ours.push(format!("--{option}").into());
+        } else if value.is_none() {
+            given.next_if(|next| !next.as_encoded_bytes().starts_with(b"-"));
+        }
     }
     Some(ours)
+}
+
+/// Says to containerd, which shows standard output alone, why it gets no answer.
+pub(crate) fn refuse(error: &clap::Error) {
+    let text = error.render().to_string();
+    let reason = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = reason
+        .split_whitespace()
+        .skip_while(|word| *word == "error:")
+        .collect();
+    let reason = words.join(" ");
+    let _ = writeln!(io::stdout().lock(), "{}", printable(&reason));
 }
 
 pub(crate) fn run(args: &ImageVerifierArgs, console: &Console) -> Result<(), Failure> {
@@ -84,7 +118,7 @@ fn judge(args: &ImageVerifierArgs) -> Result<String, Failure> {
         );
         return Err(Failure::new(Code::Integrity, what));
     }
-    let Some(policy) = Policy::find(args.trust_policy.as_deref())? else {
+    let Some(policy) = Policy::find(args.policy.trust_policy.as_deref())? else {
         let what = "there is no trust policy, so no image is taken";
         return Err(Failure::new(Code::Denied, what)
             .hint("write /etc/sealift/trust.toml, or set SEALIFT_TRUST_POLICY"));
@@ -145,6 +179,8 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
 
 /// The name under which containerd finds this program in its folder.
 pub(crate) const NAME: &str = "sealift-image-verifier";
+/// How long the answer may take, unless somebody says otherwise; containerd waits two seconds longer.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 /// How often a request that failed is made again.
 const RETRIES: u32 = 2;
 /// What containerd says that standard input has.
@@ -186,6 +222,21 @@ mod tests {
                 "sha256:00",
                 "--stdin-media-type=application/vnd.oci.descriptor.v1+json",
             ]
+        );
+        let unknown = [
+            "sealift-image-verifier",
+            "-snapshotter=overlayfs",
+            "-namespace",
+            "k8s.io",
+            "--name=a",
+            "-quick",
+            "-digest",
+            "sha256:00",
+            "-last",
+        ];
+        assert_eq!(
+            turned(&unknown).unwrap()[1..],
+            ["image-verifier", "--name=a", "--digest", "sha256:00"]
         );
         assert!(turned(&["sealift-image-verifier.exe", "-name", "a"]).is_some());
         assert_eq!(turned(&["/usr/bin/sealift", "-name", "a"]), None);

@@ -61,13 +61,20 @@ fn main() -> ExitCode {
     if let Some(code) = tokens::worker() {
         return code;
     }
-    let cli = match image_verifier::arguments(std::env::args_os()) {
+    let asked = image_verifier::arguments(std::env::args_os());
+    let is_asked = asked.is_some();
+    let cli = match asked {
         Some(arguments) => Cli::try_parse_from(arguments),
         None => Cli::try_parse(),
     };
     let cli = match cli {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => {
+            if is_asked && error.use_stderr() {
+                image_verifier::refuse(&error);
+            }
+            return refuse(&error);
+        }
     };
     let console = Arc::new(Console::new(&cli.global));
     match run(&cli.command, &console) {

@@ -125,13 +125,18 @@ pub(crate) fn inspection_json(reference: &str, inspection: &Inspection, purpose:
             })
         })
         .collect();
-    json!({
+    let mut value = json!({
         "schemaVersion": SCHEMA_VERSION,
         "reference": reference,
         "digest": inspection.digest.to_string(),
         "mediaType": inspection.media_type.as_str(),
         "manifests": manifests,
-    })
+    });
+    if let (Purpose::Verify, Some(members)) = (purpose, value.as_object_mut()) {
+        let opened = inspection.opened.as_ref().map(ToString::to_string);
+        members.insert("openedDigest".to_owned(), json!(opened));
+    }
+    value
 }
 
 /// Answer of `inspect` and `verify` for people.
@@ -146,6 +151,9 @@ pub(crate) fn inspection_text(
         inspection.digest,
         printable(inspection.media_type.as_str()),
     );
+    if let Some(opened) = &inspection.opened {
+        let _ = writeln!(text, "opens as    {opened}");
+    }
     for manifest in &inspection.manifests {
         text.push('\n');
         text.push_str(&manifest_text(manifest, purpose));

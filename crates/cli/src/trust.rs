@@ -32,7 +32,7 @@ impl Trust {
     pub(crate) fn prepare(args: &TrustArgs, reference: &ImageRef) -> Result<Self, Failure> {
         let mut trust = Self::default();
         trust.demands.extend(asked(args)?);
-        if let Some(policy) = Policy::find(args.trust_policy.as_deref())? {
+        if let Some(policy) = Policy::find(args.policy.trust_policy.as_deref())? {
             trust.demands.extend(policy.demand(reference)?);
         }
         Ok(trust)

@@ -20,6 +20,8 @@ pub struct Inspection {
     pub octets: Vec<u8>,
     /// Every manifest, in order; attestations are not among them.
     pub manifests: Vec<InspectedManifest>,
+    /// Digest of what it becomes when it is opened; `None` when nobody opened a layer of it.
+    pub opened: Option<Digest>,
 }
 
 /// One image of an index, or the only one.
@@ -106,6 +108,7 @@ pub fn inspect(source: &dyn Source, platforms: &[Platform]) -> Result<Inspection
         media_type: raw.media_type.clone(),
         octets: raw.bytes.to_vec(),
         manifests,
+        opened: None,
     })
 }
 

@@ -17,6 +17,7 @@ mod outcome;
 mod output;
 mod progress;
 mod pump;
+mod restore;
 mod rewrap;
 mod ring;
 mod seal;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 
@@ -9,10 +10,11 @@ use sealift_registry::Source;
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
-use crate::opening::{Identities, LANES, Manner, SealedDigest, open_layer, prepare};
+use crate::opening::{Identities, LANES, Manner, OpenedLayer, SealedDigest, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::pump;
-use crate::tree::Tree;
+use crate::restore::{Opened, Restorer};
+use crate::tree::{Image, Tree};
 use crate::work::{in_parallel, restarting};
 
 /// Checks everything that can be checked of an image, without writing anything.
@@ -32,7 +34,9 @@ pub struct Verify<'a> {
 }
 
 impl Verify<'_> {
-    /// Reads every blob: its digest, with keys its authenticity, and the digest of the tar in it.
+    /// Reads every blob: its digest, with keys its authenticity, and the digest of the tar in it. With keys it makes of the
+    /// opened layers what [`Open`](crate::Open) would, and throws it away: original manifests and configurations are
+    /// opened and compared.
     ///
     /// # Errors
     /// [`ImageError`], naming the first thing that is not as the image says.
@@ -95,13 +99,16 @@ impl Verify<'_> {
             .iter()
             .map(|image| inspect_image(self.source, image))
             .collect::<Result<Vec<_>, _>>()?;
-        for (job, verdict) in jobs.iter().zip(verdicts) {
+        let mut opened = HashMap::new();
+        for (job, done) in jobs.iter().zip(verdicts) {
+            let Some(done) = done else { continue };
             let layer = job
                 .place
                 .and_then(|(place, index)| manifests.get_mut(place)?.layers.get_mut(index));
             if let Some(layer) = layer {
-                layer.authenticated = verdict;
+                layer.authenticated = Some(true);
             }
+            opened.insert(job.layer.digest().clone(), done);
         }
         let raw = tree.root.raw();
         Ok(Inspection {
@@ -109,10 +116,26 @@ impl Verify<'_> {
             media_type: raw.media_type.clone(),
             octets: raw.bytes.to_vec(),
             manifests,
+            opened: self.restore(&tree, &opened)?,
         })
     }
 
-    fn layer(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<bool>, ImageError> {
+    /// Checks what belongs to opened layers, and returns the digest of what they make.
+    fn restore(&self, tree: &Tree, opened: &Opened) -> Result<Option<Digest>, ImageError> {
+        if opened.is_empty() {
+            return Ok(None);
+        }
+        let chosen = open_everything(tree);
+        let restorer = Restorer {
+            sink: None,
+            progress: self.progress,
+            chosen: &chosen,
+            opened,
+        };
+        Ok(Some(restorer.put_below(&tree.root)?.raw.digest))
+    }
+
+    fn layer(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<OpenedLayer>, ImageError> {
         let layer = job.layer;
         let digest = layer.digest();
         self.progress.event(Event::Started {
@@ -125,7 +148,7 @@ impl Verify<'_> {
         Ok(verdict)
     }
 
-    fn check(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<bool>, ImageError> {
+    fn check(&self, job: &Job<'_>, crew: &Crew) -> Result<Option<OpenedLayer>, ImageError> {
         let layer = job.layer;
         let digest = layer.digest();
         let sealed = layer.media_type().is_sealed();
@@ -136,7 +159,7 @@ impl Verify<'_> {
                     .plain()
                     .unwrap_or_else(|_| layer.media_type().clone());
                 let mut tar = TarHash::new(&plain, job.diff_id)?;
-                open_layer(
+                let opened = open_layer(
                     layer,
                     self.source,
                     Manner {
@@ -149,7 +172,7 @@ impl Verify<'_> {
                     &mut |octets| tar.update(octets, digest),
                 )?;
                 tar.finish(digest)?;
-                Ok(Some(true))
+                Ok(Some(opened))
             }
             _ => {
                 let mut tar = TarHash::new(layer.media_type(), job.diff_id.filter(|_| !sealed))?;
@@ -174,6 +197,18 @@ impl std::fmt::Debug for Verify<'_> {
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
+}
+
+/// Chooses every sealed layer for opening.
+fn open_everything(tree: &Tree) -> Vec<(&Image, Vec<Action>)> {
+    let action = |layer: &Descriptor| match layer.media_type().is_sealed() {
+        true => Action::Open,
+        false => Action::Copy,
+    };
+    let images = tree.images().into_iter();
+    images
+        .map(|image| (image, image.manifest.layers().iter().map(action).collect()))
+        .collect()
 }
 
 struct Job<'t> {

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use sealift_image::{
-    Action, Attached, Attestations, Copy, Event, ImageError, Kind, LazyPullAnnotations, Open,
-    OriginalManifest, Outcome, Progress, Seal, Selection, SourceCheck, Verify, inspect,
+    Action, Attached, Attestations, Copy, Event, ImageError, Inspection, Kind, LazyPullAnnotations,
+    Metadata, Open, OriginalManifest, Outcome, Progress, Seal, Selection, SourceCheck, Verify,
+    inspect,
 };
 use sealift_keywrap::{
     ElementReport, Identity, Keyring, LayerSecret, Recipient, Scheme, UnwrapError, WrapContext,
@@ -93,7 +94,7 @@ impl Bench {
             original: OriginalManifest::Keep,
             attestations: Attestations::Drop,
             signatures: sealift_image::Signatures::default(),
-            metadata: sealift_image::Metadata::default(),
+            metadata: Metadata::default(),
             lazy_pull: LazyPullAnnotations::Drop,
             source_check: SourceCheck::Verify,
             repository: None,
@@ -119,22 +120,30 @@ impl Bench {
         .run()
     }
 
-    fn verify(&self, layout: &str) -> Result<Vec<Option<bool>>, ImageError> {
-        let source = self.source(layout);
-        let verify = Verify {
-            source: &*source,
+    fn verified(&self, layout: &str) -> Result<Inspection, ImageError> {
+        Verify {
+            source: &*self.source(layout),
             identities: Some(&self.keyring),
             platforms: Vec::new(),
             aead: AeadLibrary::default(),
             jobs: NonZeroUsize::MIN,
             progress: &self.notices,
-        };
-        let manifests = verify.run()?.manifests;
+        }
+        .run()
+    }
+
+    fn verify(&self, layout: &str) -> Result<Vec<Option<bool>>, ImageError> {
+        let manifests = self.verified(layout)?.manifests;
         Ok(manifests
             .iter()
             .flat_map(|manifest| &manifest.layers)
             .map(|layer| layer.authenticated)
             .collect())
+    }
+
+    fn opens_as(&self, layout: &str) -> Result<Option<String>, ImageError> {
+        let opened = self.verified(layout)?.opened;
+        Ok(opened.map(|digest| digest.to_string()))
     }
 
     fn root(&self, layout: &str) -> Vec<u8> {
@@ -508,6 +517,62 @@ fn an_original_that_names_other_layers_is_refused() {
         Kind::Integrity
     );
     assert!(names_nothing(&bench.folder.path().join("opened")));
+}
+
+#[test]
+fn a_changed_original_or_configuration_is_found_by_whoever_opens_or_verifies() {
+    both_ciphers(|cipher| {
+        let original = ImageBuilder::new(Format::Oci)
+            .layer(layer("etc/a", Packing::Gzip))
+            .annotation("org.example.note", "in the original alone")
+            .build();
+        let bench = Bench::with(&original);
+        let seal = |seal: &mut Seal<'_>| {
+            seal.cipher = cipher;
+            seal.metadata = Metadata::Sealed { keep: Vec::new() };
+        };
+        bench.seal(seal).unwrap();
+        assert_eq!(
+            bench.opens_as("sealed").unwrap(),
+            Some(original.digest().to_owned())
+        );
+        let sealed: serde_json::Value = serde_json::from_slice(&bench.root("sealed")).unwrap();
+        for name in ["dev.sealift.original", "dev.sealift.config"] {
+            let mut forged = sealed.clone();
+            let text = sealed["annotations"][name].as_str().unwrap();
+            // An octet in the middle of the ciphertext, still base64.
+            let at = text.len() * 2 / 3;
+            let other = if text[at..].starts_with('A') {
+                "B"
+            } else {
+                "A"
+            };
+            forged["annotations"][name] =
+                format!("{}{other}{}", &text[..at], &text[at + 1..]).into();
+            replace_sealed_manifest(&bench, &forged);
+            let opened = bench.open(Selection::default()).unwrap_err();
+            let verified = bench.opens_as("sealed").unwrap_err();
+            assert_eq!(
+                (opened.kind(), verified.kind()),
+                (Kind::Integrity, Kind::Integrity),
+                "{name}: {opened}, {verified}"
+            );
+            assert!(names_nothing(&bench.folder.path().join("opened")));
+        }
+        // Without the original it opens as something else, and that is what is told.
+        let mut rebuilt = sealed.clone();
+        rebuilt["annotations"]
+            .as_object_mut()
+            .unwrap()
+            .remove("dev.sealift.original");
+        replace_sealed_manifest(&bench, &rebuilt);
+        let told = bench.opens_as("sealed").unwrap().unwrap();
+        assert_ne!(told, original.digest());
+        assert_eq!(
+            bench.open(Selection::default()).unwrap().digest.to_string(),
+            told
+        );
+    });
 }
 
 #[test]

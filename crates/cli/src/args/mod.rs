@@ -34,7 +34,7 @@ pub(crate) use nodes::*;
 pub(crate) use providers::*;
 pub(crate) use recipients::*;
 pub(crate) use repositories::{DeleteArgs, TagsArgs};
-pub(crate) use trust::{ImageVerifierArgs, TrustArgs};
+pub(crate) use trust::{ImageVerifierArgs, TrustArgs, TrustPolicyArgs};
 
 /// Seals container images so that only who holds a key can read their layers.
 ///
@@ -357,7 +357,8 @@ Next: `sealift verify REF -k KEY` proves that a key opens every layer.";
 /// Re-hashes every blob of an image, and with keys authenticates every sealed layer.
 ///
 /// Reads the whole image, compares each blob with its digest and size and checks the structure. With keys it also opens
-/// every sealed layer, without writing it anywhere, and compares what it holds with the configuration's diff IDs.
+/// every sealed layer, without writing it anywhere, compares what it holds with the configuration's diff IDs, opens the
+/// original manifests and configurations, and names the digest that `decrypt` gives the image.
 #[derive(Args, Debug)]
 #[command(after_help = VERIFY_EXAMPLES, after_long_help = VERIFY_EXAMPLES)]
 pub(crate) struct VerifyArgs {
@@ -459,14 +460,8 @@ pub(crate) struct DoctorArgs {
     )]
     pub(crate) containerd: String,
 
-    /// Policy by which the image verifier decides [default: /etc/sealift/trust.toml]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SEALIFT_TRUST_POLICY",
-        hide_env_values = true
-    )]
-    pub(crate) trust_policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: TrustPolicyArgs,
 
     /// Measure speed instead
     #[arg(long)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::RegistryArgs;
+use crate::image_verifier::TIMEOUT;
 
 /// Whose signatures an image must have before anything of it is used.
 #[derive(Args, Debug)]
@@ -63,7 +64,14 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) require_transparency_log: bool,
 
-    /// Policy that says for each repository whose signatures it takes; holds besides the options above [default:
+    #[command(flatten)]
+    pub(crate) policy: TrustPolicyArgs,
+}
+
+/// The policy of this machine.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TrustPolicyArgs {
+    /// Policy that says for each repository whose signatures it takes, besides what options say [default:
     /// /etc/sealift/trust.toml, where it is]
     #[arg(
         long,
@@ -98,20 +106,14 @@ pub(crate) struct ImageVerifierArgs {
     #[arg(long, value_name = "OPERATION")]
     pub(crate) operation: Option<String>,
 
-    /// Policy that says for each repository whose signatures it takes [default: /etc/sealift/trust.toml]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "SEALIFT_TRUST_POLICY",
-        hide_env_values = true
-    )]
-    pub(crate) trust_policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) policy: TrustPolicyArgs,
 
     /// How many seconds the answer may take; containerd waits ten (`per_verifier_timeout`), and then tells nobody why
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value_t = 8,
+        default_value_t = TIMEOUT.as_secs() as u16,
         value_parser = clap::value_parser!(u16).range(1..=3600),
         env = "SEALIFT_IMAGE_VERIFIER_TIMEOUT",
         hide_env_values = true

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 use toml::{Table, Value};
@@ -25,6 +26,8 @@ pub(crate) struct ConfigFile {
     pub(crate) verifiers: Option<PathBuf>,
     /// How many of them are asked; all if negative.
     pub(crate) max_verifiers: Option<i64>,
+    /// How long each of them may take.
+    pub(crate) verifier_timeout: Option<Duration>,
     /// Whether the plug-in that asks them is switched off.
     pub(crate) has_no_verifiers: bool,
 }
@@ -116,9 +119,18 @@ impl ConfigFile {
             }
             let most = plugin.get("max_verifiers").and_then(Value::as_integer);
             self.max_verifiers = most.or(self.max_verifiers);
+            let timeout = plugin.get("per_verifier_timeout").and_then(Value::as_str);
+            self.verifier_timeout = timeout.and_then(duration).or(self.verifier_timeout);
         }
-        for id in CRI_PLUGINS {
-            let Some(plugin) = plugins.and_then(|plugins| plugins.get(id)) else {
+        // Each file is brought to the newest version by itself, and what the newest does not know is not looked at.
+        let version = table.get("version").and_then(Value::as_integer);
+        let cri = match version {
+            Some(3..) => &CRI_PLUGINS[..1],
+            Some(2) => &CRI_PLUGINS[..2],
+            _ => &CRI_PLUGINS[..],
+        };
+        for id in cri {
+            let Some(plugin) = plugins.and_then(|plugins| plugins.get(*id)) else {
                 continue;
             };
             let model = plugin
@@ -197,8 +209,37 @@ fn matching(importer: &Path, pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Tables of Kubernetes' pulls, up to version 1.7 and since 2.0.
-const CRI_PLUGINS: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"];
+/// Reads what Go calls a duration, such as `1m30s`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(end);
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.');
+        let (unit, next) = after.split_at(end.unwrap_or(after.len()));
+        let seconds = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" | "μs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+        sum = sum.checked_add(part)?;
+        rest = next;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+/// Tables of Kubernetes' pulls in a file of version 3, and what files of version 2 and 1 may have besides.
+const CRI_PLUGINS: [&str; 3] = [
+    "io.containerd.cri.v1.images",
+    "io.containerd.grpc.v1.cri",
+    "cri",
+];
 /// Whether a value makes pulls local.
 type IsLocal = fn(&Value) -> bool;
 
@@ -337,6 +378,62 @@ mod tests {
         .unwrap();
         let old = ConfigFile::read(&file).unwrap();
         assert_eq!(old.local_pull(), Some("discard_unpacked_layers"));
+    }
+
+    #[test]
+    fn a_file_of_a_version_is_heeded_where_that_version_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let [new, old, oldest] = CRI_PLUGINS;
+        for (version, table, expected) in [
+            ("", oldest, true),
+            ("version = 1", oldest, true),
+            ("version = 1", old, true),
+            ("version = 2", oldest, false),
+            ("version = 2", old, true),
+            ("version = 2", new, true),
+            ("version = 3", old, false),
+            ("version = 3", new, true),
+            ("version = 4", old, false),
+            ("version = 4", new, true),
+        ] {
+            let text = format!("{version}\n[plugins.'{table}']\nuse_local_image_pull = true");
+            fs::write(&file, text).unwrap();
+            let found = ConfigFile::read(&file).unwrap().local_pull();
+            assert_eq!(found.is_some(), expected, "{version}, {table}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        for (text, expected) in [
+            ("10s", Some(10_000)),
+            ("1m30s", Some(90_000)),
+            ("1h", Some(3_600_000)),
+            ("1.5s", Some(1500)),
+            ("250ms", Some(250)),
+            ("2s500ms", Some(2500)),
+            ("", None),
+            ("10", None),
+            ("s", None),
+            ("-1s", None),
+            ("1d", None),
+            ("1.2.3s", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(
+                duration(text),
+                expected.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let text =
+            format!("version = 3\n[plugins.'{VERIFIERS_PLUGIN}']\nper_verifier_timeout = '5s'");
+        fs::write(&file, text).unwrap();
+        let read = ConfigFile::read(&file).unwrap();
+        assert_eq!(read.verifier_timeout, Some(Duration::from_secs(5)));
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn check(args: &DoctorArgs, console: &Console) -> Result<(), Failure> {
         let what = format!("configuration `{}` does not exist", path.display());
         return Err(Failure::new(Code::NotFound, what));
     }
-    let seen = facts::gather(&args.containerd, &path, args.trust_policy.as_deref())
+    let seen = facts::gather(&args.containerd, &path, args.policy.trust_policy.as_deref())
         .map_err(|error| Failure::of(Code::Other, &error))?;
     let findings = node::diagnose(&seen);
     match console.form {

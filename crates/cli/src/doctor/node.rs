@@ -338,6 +338,20 @@ fn verifiers(facts: &Facts, say: &mut impl FnMut(Finding)) {
             format!("image verifier `{path}` decides by the trust policy what is pulled"),
         ),
     });
+    let patience = facts
+        .config
+        .as_ref()
+        .and_then(|config| config.verifier_timeout);
+    if let Some(patience) = patience.filter(|patience| *patience <= image_verifier::TIMEOUT) {
+        say(Finding::new(
+            Severity::Warning,
+            format!(
+                "containerd waits {patience:?} for image verifier `{path}`, which takes up to {:?} where a registry is slow: nobody learns why an image was refused",
+                image_verifier::TIMEOUT
+            ),
+        )
+        .hint("raise per_verifier_timeout to its default, 10s; or set SEALIFT_IMAGE_VERIFIER_TIMEOUT in containerd's environment to less"));
+    }
     if let Some(named) = &facts.named_policy {
         let named = named.display();
         say(Finding::new(
@@ -412,6 +426,7 @@ const EARLIEST: u64 = 1_767_225_600;
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use super::super::facts::{Folder, key_folders};
     use super::*;
@@ -723,6 +738,13 @@ mod tests {
             ),
             Severity::Note
         );
+        for (seconds, expected) in [(8, Severity::Warning), (9, Severity::Note)] {
+            let mut facts = good();
+            node("2.3.0", true, usable())(&mut facts);
+            config(&mut facts).verifier_timeout = Some(Duration::from_secs(seconds));
+            let findings = diagnose(&facts);
+            assert_eq!(findings.last().unwrap().severity, expected, "{findings:#?}");
+        }
         // Where nobody asks it, nothing is refused by what it lacks.
         assert_eq!(
             worst(

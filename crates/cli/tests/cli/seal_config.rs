@@ -88,8 +88,14 @@ fn nothing_of_the_configuration_is_readable_and_all_of_it_comes_back() {
             let shown = lab.sealift(&["inspect", "oci:sealed:v1", "--json"]).json();
             assert_eq!(shown["manifests"][0]["configSealed"], true);
             assert_eq!(shown["manifests"][0]["platform"]["variant"], "v8");
-            lab.sealift(&["verify", "-q", "oci:sealed:v1", "-k", "key.pem"])
-                .succeeds();
+            let verify = ["verify", "oci:sealed:v1", "-k", "key.pem"];
+            let told = lab.sealift(&[&verify[..], &["--json"]].concat()).json();
+            assert_eq!(told["openedDigest"], image.digest());
+            let told = lab.sealift(&verify).succeeds();
+            assert!(
+                told.contains(&format!("opens as    {}\n", image.digest())),
+                "{told}"
+            );
             let open = [
                 "decrypt",
                 "-q",

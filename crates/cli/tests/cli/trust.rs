@@ -688,7 +688,15 @@ mod image_verifier {
             "run",
         ];
         assert_eq!(verifier(&place, &more, b"{\"operation\":\"run\"}").code, 0);
-        assert_eq!(verifier(&place, &["-name", name], b"").code, 2);
+        // What this program cannot use is told where containerd looks; what it need not know is let go.
+        refused(verifier(&place, &["-name", name], b""), 2, "--digest");
+        refused(
+            verifier(&place, &["-name", name, "-digest", "x"], b""),
+            2,
+            "invalid value 'x'",
+        );
+        let newer = ["-name", name, "-digest", digest, "-later", "x", "-even=y"];
+        assert_eq!(verifier(&place, &newer, b"").code, 0);
     }
 
     #[test]
