@@ -112,32 +112,9 @@ impl Open<'_> {
     }
 
     fn choose<'t>(&self, tree: &'t Tree) -> Result<Vec<(&'t Image, Vec<Action>)>, ImageError> {
-        let mut chosen = Vec::new();
-        for image in tree.images() {
-            let layers = image.manifest.layers();
-            // Attestations have layers of their own, which nobody counts.
-            let selected = if image.attestation {
-                vec![false; layers.len()]
-            } else {
-                self.selection.layers_of(layers.len())?
-            };
-            let action = |(layer, selected): (&Descriptor, bool)| match layer.media_type() {
-                kind if kind.is_sealed() && selected => Action::Open,
-                kind if kind.is_sealed() => Action::KeepSealed,
-                kind if kind.is_nondistributable() && !layer.urls().is_empty() => {
-                    Action::SkipNondistributable
-                }
-                _ => Action::Copy,
-            };
-            let actions: Vec<Action> = layers.iter().zip(selected).map(action).collect();
-            refuse_to_strand_config(image, &actions)?;
-            chosen.push((image, actions));
-        }
-        if chosen
-            .iter()
-            .flat_map(|(_, actions)| actions)
-            .any(|action| *action == Action::Open)
-        {
+        let chosen = choose(tree, &self.selection)?;
+        let mut actions = chosen.iter().flat_map(|(_, actions)| actions);
+        if actions.any(|action| *action == Action::Open) {
             Ok(chosen)
         } else {
             Err(ImageError::NothingToDo {
@@ -203,6 +180,35 @@ impl std::fmt::Debug for Open<'_> {
             .field("sink", &self.sink)
             .finish_non_exhaustive()
     }
+}
+
+/// Says for each image what becomes of each of its layers when those that are selected are opened.
+pub(crate) fn choose<'t>(
+    tree: &'t Tree,
+    selection: &Selection,
+) -> Result<Vec<(&'t Image, Vec<Action>)>, ImageError> {
+    let mut chosen = Vec::new();
+    for image in tree.images() {
+        let layers = image.manifest.layers();
+        // Attestations have layers of their own, which nobody counts.
+        let selected = if image.attestation {
+            vec![false; layers.len()]
+        } else {
+            selection.layers_of(layers.len())?
+        };
+        let action = |(layer, selected): (&Descriptor, bool)| match layer.media_type() {
+            kind if kind.is_sealed() && selected => Action::Open,
+            kind if kind.is_sealed() => Action::KeepSealed,
+            kind if kind.is_nondistributable() && !layer.urls().is_empty() => {
+                Action::SkipNondistributable
+            }
+            _ => Action::Copy,
+        };
+        let actions: Vec<Action> = layers.iter().zip(selected).map(action).collect();
+        refuse_to_strand_config(image, &actions)?;
+        chosen.push((image, actions));
+    }
+    Ok(chosen)
 }
 
 /// Fails if the key of a sealed configuration would go while layers stay sealed: it would be lost, or readable too early.

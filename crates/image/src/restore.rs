@@ -154,10 +154,7 @@ impl<'a> Restorer<'a> {
             parsed.map(|config| config.diff_ids)
         };
         if diff_ids(&whole.octets)? != diff_ids(&image.config)? {
-            return Err(ImageError::Open {
-                digest: digest.clone(),
-                source: OpenError::Authentication,
-            });
+            return Err(not_the_original(digest));
         }
         let algorithm = original.map_or(Algorithm::Sha256, |original| {
             original.parsed.config().digest().algorithm()
@@ -280,16 +277,9 @@ struct OriginalManifest {
 
 impl OriginalManifest {
     fn parse(original: Original, sealed: &Digest) -> Result<Self, ImageError> {
-        match Document::parse(&original.octets, Some(&original.media_type)) {
-            Ok(Document::Manifest(parsed)) => Ok(Self { original, parsed }),
-            Ok(Document::Index(_)) => Err(ImageError::Open {
-                digest: sealed.clone(),
-                source: OpenError::Authentication,
-            }),
-            Err(source) => Err(ImageError::Document {
-                digest: sealed.clone(),
-                source,
-            }),
+        match parse_document(&original, sealed)? {
+            Document::Manifest(parsed) => Ok(Self { original, parsed }),
+            Document::Index(_) => Err(not_the_original(sealed)),
         }
     }
 
@@ -302,10 +292,7 @@ impl OriginalManifest {
         };
         let (promised, found) = (names(&parsed), names(rebuilt));
         if promised.len() != found.len() {
-            return Err(ImageError::Open {
-                digest: sealed.clone(),
-                source: OpenError::Authentication,
-            });
+            return Err(not_the_original(sealed));
         }
         for (promised, found) in promised.iter().zip(&found) {
             if promised != found {
@@ -322,16 +309,26 @@ impl OriginalManifest {
 }
 
 fn parse_index(original: &Original, sealed: &Digest) -> Result<Index, ImageError> {
-    match Document::parse(&original.octets, Some(&original.media_type)) {
-        Ok(Document::Index(index)) => Ok(*index),
-        Ok(Document::Manifest(_)) => Err(ImageError::Open {
-            digest: sealed.clone(),
-            source: OpenError::Authentication,
-        }),
-        Err(source) => Err(ImageError::Document {
+    match parse_document(original, sealed)? {
+        Document::Index(index) => Ok(*index),
+        Document::Manifest(_) => Err(not_the_original(sealed)),
+    }
+}
+
+fn parse_document(original: &Original, sealed: &Digest) -> Result<Document, ImageError> {
+    Document::parse(&original.octets, Some(&original.media_type)).map_err(|source| {
+        ImageError::Document {
             digest: sealed.clone(),
             source,
-        }),
+        }
+    })
+}
+
+/// Something was sealed as the original of this document that cannot be it.
+fn not_the_original(sealed: &Digest) -> ImageError {
+    ImageError::Open {
+        digest: sealed.clone(),
+        source: OpenError::Authentication,
     }
 }
 

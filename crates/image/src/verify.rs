@@ -10,11 +10,13 @@ use sealift_registry::Source;
 use crate::crew::Crew;
 use crate::error::ImageError;
 use crate::inspect::{Inspection, inspect_image};
+use crate::open::choose;
 use crate::opening::{Identities, LANES, Manner, OpenedLayer, SealedDigest, open_layer, prepare};
 use crate::progress::{Action, Event, Progress};
 use crate::pump::pump;
 use crate::restore::{Opened, Restorer};
-use crate::tree::{Image, Tree};
+use crate::selection::Selection;
+use crate::tree::Tree;
 use crate::work::{in_parallel, restarting};
 
 /// Checks everything that can be checked of an image, without writing anything.
@@ -125,7 +127,7 @@ impl Verify<'_> {
         if opened.is_empty() {
             return Ok(None);
         }
-        let chosen = open_everything(tree);
+        let chosen = choose(tree, &Selection::default())?;
         let restorer = Restorer {
             sink: None,
             progress: self.progress,
@@ -197,18 +199,6 @@ impl std::fmt::Debug for Verify<'_> {
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
-}
-
-/// Chooses every sealed layer for opening.
-fn open_everything(tree: &Tree) -> Vec<(&Image, Vec<Action>)> {
-    let action = |layer: &Descriptor| match layer.media_type().is_sealed() {
-        true => Action::Open,
-        false => Action::Copy,
-    };
-    let images = tree.images().into_iter();
-    images
-        .map(|image| (image, image.manifest.layers().iter().map(action).collect()))
-        .collect()
 }
 
 struct Job<'t> {
