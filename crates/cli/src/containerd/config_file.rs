@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use thiserror::Error;
 use toml::{Table, Value};
 
@@ -211,27 +212,7 @@ fn matching(importer: &Path, pattern: &str) -> Vec<PathBuf> {
 
 /// Reads what Go calls a duration, such as `1m30s`.
 fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.');
-        let (unit, next) = after.split_at(end.unwrap_or(after.len()));
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        sum = sum.checked_add(part)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(sum)
+    text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
 /// Tables of Kubernetes' pulls in a file of version 3, and what files of version 2 and 1 may have besides.
