@@ -8,11 +8,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use clap::{Arg, Args, Command};
+use clap::CommandFactory;
 use sealift_oci::{Descriptor, json};
 use sealift_registry::ImageRef;
 
-use crate::args::ImageVerifierArgs;
+use crate::args::{Cli, ImageVerifierArgs};
 use crate::console::Console;
 use crate::exit::{Code, Failure};
 use crate::places::{parse, transport};
@@ -21,8 +21,8 @@ use crate::trust::{Policy, Trust};
 
 /// Turns the arguments that containerd gives into ours, if it was containerd that started this program.
 ///
-/// Options that this program does not know are left out with their values: a containerd that says more than those before
-/// it still gets an answer.
+/// Go's flags, which have one dash, are left out with their values where this program does not know them: a containerd that
+/// says more than those before it still gets an answer. With two dashes people write, and are told what they mistyped.
 pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut given = given.peekable();
     let program = given.next()?;
@@ -30,34 +30,39 @@ pub(crate) fn arguments(given: impl Iterator<Item = OsString>) -> Option<Vec<OsS
     if name != NAME {
         return None;
     }
-    let known = ImageVerifierArgs::augment_args(Command::new(NAME));
-    let is_known = |name: &str| {
-        let names = known.get_arguments().filter_map(Arg::get_long);
-        names.chain(["help"]).any(|one| one == name)
-    };
-    let mut ours = vec![program, "image-verifier".into()];
+    let known = known_options();
+    let mut ours = vec![program, COMMAND.into()];
     while let Some(argument) = given.next() {
-        // Go's flags have one dash or two, ours two.
-        let option = argument.to_str().and_then(|text| {
-            let text = text.strip_prefix('-')?;
-            let text = text.strip_prefix('-').unwrap_or(text);
-            (text.len() > 1).then_some(text)
-        });
-        let Some(option) = option else {
+        let flag = argument
+            .to_str()
+            .and_then(|text| text.strip_prefix('-'))
+            .filter(|flag| !flag.starts_with('-') && flag.len() > 1);
+        let Some(flag) = flag else {
             ours.push(argument);
             continue;
         };
-        let (name, value) = match option.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (option, None),
+        let (name, has_value) = match flag.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (flag, false),
         };
-        if is_known(name) {
-            ours.push(format!("--{option}").into());
-        } else if value.is_none() {
+        if known.iter().any(|one| one == name) {
+            ours.push(format!("--{flag}").into());
+        } else if !has_value {
             given.next_if(|next| !next.as_encoded_bytes().starts_with(b"-"));
         }
     }
     Some(ours)
+}
+
+/// Lists the options of this command by their long names, those of every command among them.
+fn known_options() -> Vec<String> {
+    let mut program = Cli::command();
+    program.build();
+    let command = program.find_subcommand(COMMAND);
+    let options = command.into_iter().flat_map(clap::Command::get_arguments);
+    options
+        .filter_map(|option| option.get_long().map(str::to_owned))
+        .collect()
 }
 
 /// Says to containerd, which shows standard output alone, why it gets no answer.
@@ -179,6 +184,8 @@ fn check_input(args: &ImageVerifierArgs) -> Result<(), Failure> {
 
 /// The name under which containerd finds this program in its folder.
 pub(crate) const NAME: &str = "sealift-image-verifier";
+/// The command that it stands for.
+const COMMAND: &str = "image-verifier";
 /// How long the answer may take, unless somebody says otherwise; containerd waits two seconds longer.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 /// How often a request that failed is made again.
@@ -232,12 +239,18 @@ mod tests {
             "-quick",
             "-digest",
             "sha256:00",
+            "-json",
+            "-q",
             "-last",
         ];
+        let rest = ["--name=a", "--digest", "sha256:00", "--json", "-q"];
         assert_eq!(
             turned(&unknown).unwrap()[1..],
-            ["image-verifier", "--name=a", "--digest", "sha256:00"]
+            [&["image-verifier"], &rest[..]].concat()
         );
+        // Who mistypes the name of a policy is not to be judged by another.
+        let mistyped = turned(&["sealift-image-verifier", "--trust-policies", "a"]).unwrap();
+        assert_eq!(mistyped[2..], ["--trust-policies", "a"]);
         assert!(turned(&["sealift-image-verifier.exe", "-name", "a"]).is_some());
         assert_eq!(turned(&["/usr/bin/sealift", "-name", "a"]), None);
         assert_eq!(turned(&[]), None);

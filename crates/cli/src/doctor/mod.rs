@@ -4,6 +4,7 @@ mod facts;
 mod limit;
 mod node;
 mod stages;
+mod verifiers;
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
